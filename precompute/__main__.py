@@ -1,0 +1,194 @@
+"""The command line: ``python -m precompute COMMAND``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from precompute.clips import InputError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Parameters
+    ----------
+    arguments : sequence of str or None
+        Without the program's name; None takes ``sys.argv``.
+
+    Returns
+    -------
+    int
+        0 done, 1 a check found problems, 2 bad input (one sentence on stderr), 130 interrupted.
+    """
+    options = parser().parse_args(arguments)
+    try:
+        return options.run(options) or 0
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nstopped; the same command goes on where this one was", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of a pipe has seen enough
+        sys.stderr.close()
+        return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    """Build the command line of the contract."""
+    top = argparse.ArgumentParser(prog="python -m precompute", description=__doc__)
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    audit = commands.add_parser("audit", help="score clips against targets and write a bundle")
+    audit.add_argument("--dataset", action="append", required=True, metavar="NAME|MANIFEST")
+    audit.add_argument("--target", action="append", required=True, metavar="NAME|DIR|HUB_ID")
+    audit.add_argument("--out", type=Path, required=True, metavar="BUNDLE")
+    audit.add_argument("--cache", type=Path, default=Path(".cache/audit"), metavar="DIR")
+    audit.add_argument("--conditions", metavar="a,b,...", help="default: all; `conditions` lists them")
+    audit.add_argument("--limit", type=positive, metavar="N", help="clips per class and dataset, drawn from the seed")
+    audit.add_argument("--batch-size", type=positive, default=16, metavar="N")
+    audit.add_argument("--protocol", choices=("single-pass", "two-pass"), default="single-pass")
+    audit.add_argument("--engine", choices=("local",), default="local", help="where the work runs")
+    audit.add_argument("--device", default="auto", metavar="D")
+    audit.add_argument("--dtype", default="auto", choices=("auto", "float32", "bfloat16", "float16"))
+    audit.add_argument("--seed", type=int, default=0, metavar="N")
+    audit.add_argument("--prompt", metavar="TEXT", help="default: the target's own")
+    audit.add_argument("--max-new-tokens", type=positive, default=64, metavar="N")
+    audit.set_defaults(run=run_audit)
+
+    check = commands.add_parser("check", help="look a list over before a GPU is spent")
+    check.add_argument("manifest", type=Path)
+    check.set_defaults(run=run_check)
+
+    report = commands.add_parser("report", help="print a bundle's tables and verdicts")
+    report.add_argument("bundle", type=Path)
+    report.add_argument("--format", choices=("text", "markdown", "csv", "json"), default="text")
+    report.set_defaults(run=run_report)
+
+    score = commands.add_parser("score", help="score one clip against a bundle's known clips")
+    score.add_argument("clip", type=Path)
+    score.add_argument("--bundle", type=Path, required=True)
+    score.add_argument("--dataset", required=True, metavar="NAME")
+    score.add_argument("--target", required=True, metavar="NAME")
+    score.add_argument("--json", action="store_true")
+    score.set_defaults(run=run_score)
+
+    train = commands.add_parser("train", help="make an embedded target again")
+    train.add_argument("name")
+    train.add_argument("--out", type=Path, required=True, metavar="DIR")
+    train.set_defaults(run=run_train)
+
+    for name, run, text in (
+        ("datasets", run_datasets, "list the embedded cohorts"),
+        ("targets", run_targets, "list the embedded targets"),
+        ("conditions", run_conditions, "list the audio conditions"),
+    ):
+        commands.add_parser(name, help=text).set_defaults(run=run)
+    return top
+
+
+def positive(text: str) -> int:
+    """Parse a whole number of at least 1."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
+    return value
+
+
+def run_audit(options: argparse.Namespace) -> None:
+    """Run ``audit``."""
+    from precompute.audit import Request, run
+    from precompute.conditions import CONDITIONS
+    from precompute.scores import Plan
+
+    names = tuple(options.conditions.split(",")) if options.conditions else tuple(CONDITIONS)
+    for name in names:
+        if name not in CONDITIONS:
+            raise InputError(f"no such condition: {name} (there are {', '.join(CONDITIONS)})")
+    plan = Plan(names, options.prompt, options.max_new_tokens, options.batch_size, options.protocol, options.seed)
+    request = Request(
+        datasets=tuple(dict.fromkeys(options.dataset)),
+        targets=tuple(dict.fromkeys(options.target)),
+        out=options.out,
+        cache=options.cache,
+        plan=plan,
+        limit=options.limit,
+        seed=options.seed,
+        device=options.device,
+        dtype=options.dtype,
+    )
+    print(f"bundle: {run(request)}")
+
+
+def run_check(options: argparse.Namespace) -> int:
+    """Run ``check``; 1 where there is a problem."""
+    from precompute.manifest import check
+
+    problems = check(options.manifest)
+    for number, problem in enumerate(problems, 1):
+        print(f"{number}. {problem}")
+    if not problems:
+        print("no problem found")
+    return 1 if problems else 0
+
+
+def run_report(options: argparse.Namespace) -> None:
+    """Run ``report``."""
+    from precompute.bundle import read_bundle
+    from precompute.report import render
+
+    print(render(read_bundle(options.bundle), options.format))
+
+
+def run_score(options: argparse.Namespace) -> None:
+    """Run ``score``."""
+    from precompute.bundle import read_bundle
+    from precompute.single_clip import score_file, sentence
+
+    result = score_file(options.clip, read_bundle(options.bundle), options.dataset, options.target)
+    print(json.dumps(result, indent=1) if options.json else sentence(result))
+
+
+def run_train(options: argparse.Namespace) -> None:
+    """Run ``train``."""
+    from precompute.targets.embedded import RECIPES, train
+
+    if options.name not in RECIPES:
+        raise InputError(f"no such embedded target: {options.name} (there are {', '.join(RECIPES)})")
+    train(RECIPES[options.name], options.out)
+
+
+def run_datasets(_options: argparse.Namespace) -> None:
+    """Run ``datasets``: draw every embedded cohort and print its size and its truth."""
+    from precompute.corpora import EMBEDDED
+
+    for draw in EMBEDDED.values():
+        cohort = draw()
+        members = sum(cohort.labels)
+        print(f"{cohort.name}: {members} members, {len(cohort.labels) - members} non-members. {cohort.title}")
+        print(f"    {cohort.truth}")
+
+
+def run_targets(_options: argparse.Namespace) -> None:
+    """Run ``targets``."""
+    from precompute.targets import EMBEDDED
+
+    for name, description in EMBEDDED.items():
+        print(f"{name}: {description}")
+
+
+def run_conditions(_options: argparse.Namespace) -> None:
+    """Run ``conditions``."""
+    from precompute.conditions import CONDITIONS
+
+    for condition in CONDITIONS.values():
+        again = f" ({condition.realizations} realizations)" if condition.realizations > 1 else ""
+        print(f"{condition.name}{again}: {condition.description}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,335 @@
+"""The audit, readable as the paper's Figure 1: blind baselines, membership inference, disentanglement, bundle."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import importlib.metadata
+import json
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from tqdm import tqdm
+
+from precompute import attack, blind, results
+from precompute.bundle import read_bundle, write_audio, write_bundle
+from precompute.clips import Clip, Cohort, InputError, content_hash, read_audio
+from precompute.conditions import CONDITIONS, render_many
+from precompute.corpora import core_sounds, find_cohorts, limited
+from precompute.indicators import TokenStats
+from precompute.scores import PROTOCOL_VERSION, Plan, score_clips
+from precompute.store import Store
+from precompute.targets import load_target, target_folder
+from precompute.truth import trained_on, training_half
+
+MIN_PER_CLASS = 20
+FOLDS = 10
+
+
+@dataclass(frozen=True)
+class Request:
+    """Everything an audit is asked to do; equal requests on equal clips give equal bundles.
+
+    Parameters
+    ----------
+    datasets, targets : tuple of str
+        Names, paths or hub ids, as on the command line.
+    out, cache : Path
+        Bundle folder to write, and folder of the per-clip cache.
+    plan : Plan
+    limit : int or None
+        Clips per class and cohort, drawn from the seed; None takes all.
+    seed : int
+    device, dtype : str
+    """
+
+    datasets: tuple[str, ...]
+    targets: tuple[str, ...]
+    out: Path
+    cache: Path
+    plan: Plan
+    limit: int | None = None
+    seed: int = 0
+    device: str = "auto"
+    dtype: str = "auto"
+
+
+def run(request: Request) -> Path:
+    """Run the three phases and write the bundle; what the cache or a finished bundle holds is not done again.
+
+    Parameters
+    ----------
+    request : Request
+
+    Returns
+    -------
+    Path
+        The bundle folder.
+
+    Raises
+    ------
+    InputError
+        If a dataset, a target or a clip cannot be used.
+    """
+    began = time.monotonic()
+    cohorts = [limited(c, request.limit, request.seed) for name in request.datasets for c in find_cohorts(name)]
+    check_cohorts(cohorts)
+    fingerprint = fingerprint_of(request, cohorts)
+    if is_finished(request.out, fingerprint):
+        return request.out
+    clips = unique_clips(cohorts)
+    with Store(request.cache) as store:
+        features = blind_features(clips, store)
+        tables, tokens, targets, rates = [], [], [], []
+        for name in request.targets:
+            rows, token_rows, description = score_target(name, clips, request, store)
+            tables.append(rows)
+            tokens.append(token_rows)
+            targets.append(description)
+            rates.append(description["clips_per_second"])
+        write_listening_audio(request, clips, store, tables)
+    scores = per_cohort(pd.concat(tables, ignore_index=True), cohorts)
+    scores = attack.membership_scores(scores, request.seed)
+    blind_table, blind_models = blind_baselines(cohorts, features, request.seed)
+    clip_table = clips_table(cohorts, features)
+    audit = describe(request, cohorts, targets, fingerprint, time.monotonic() - began)
+    write_bundle(
+        request.out,
+        audit=audit,
+        clips=clip_table,
+        scores=scores,
+        blind=blind_table,
+        tokens=pd.concat(tokens, ignore_index=True),
+        models=results.build_models(scores, blind_models, request.seed),
+        results=results.build_results(clip_table, scores, blind_table, audit),
+    )
+    return request.out
+
+
+def check_cohorts(cohorts: Sequence[Cohort]) -> None:
+    """Refuse cohorts that share a name or have under `MIN_PER_CLASS` clips in a class."""
+    names = [cohort.name for cohort in cohorts]
+    if len(set(names)) != len(names):
+        raise InputError("two datasets have one name; give each list its own `dataset` column or file name")
+    for cohort in cohorts:
+        for label, word in ((1, "members"), (0, "non-members")):
+            count = int((cohort.label_array == label).sum())
+            if count < MIN_PER_CLASS:
+                raise InputError(f"{cohort.name}: {count} {word}, at least {MIN_PER_CLASS} are needed")
+
+
+def unique_clips(cohorts: Iterable[Cohort]) -> list[Clip]:
+    """Clips of all cohorts, each once; cohorts may share clips.
+
+    Raises
+    ------
+    InputError
+        If one clip_id stands for two different recordings.
+    """
+    found: dict[str, Clip] = {}
+    for cohort in cohorts:
+        for clip in cohort.clips:
+            if found.setdefault(clip.clip_id, clip) != clip:
+                raise InputError(f"{clip.clip_id}: this clip_id stands for two different recordings")
+    return list(found.values())
+
+
+def fingerprint_of(request: Request, cohorts: Sequence[Cohort]) -> str:
+    """Hash of everything the bundle depends on: the request, the clips' files, the targets' revisions."""
+    digest = hashlib.sha256(json.dumps([PROTOCOL_VERSION, asdict(request)], default=str, sort_keys=True).encode())
+    for cohort in cohorts:
+        for clip, label in zip(cohort.clips, cohort.labels, strict=True):
+            try:
+                state = clip.path.stat()
+            except OSError as error:
+                raise InputError(f"{clip.path}: no such file ({clip.clip_id})") from error
+            digest.update(repr((cohort.name, clip, label, state.st_size, state.st_mtime_ns)).encode())
+    for name in request.targets:
+        folder = target_folder(name)
+        files = sorted(folder.iterdir()) if folder and folder.is_dir() else []
+        digest.update(repr([(f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in files if f.is_file()]).encode())
+    return digest.hexdigest()
+
+
+def is_finished(out: Path, fingerprint: str) -> bool:
+    """Whether `out` holds a whole bundle of this very request; a bundle of another request is left for overwriting."""
+    if not (out / "audit.json").is_file():
+        return False
+    try:
+        return read_bundle(out).audit.get("fingerprint") == fingerprint
+    except InputError:  # a half-written bundle is no finished one
+        return False
+
+
+def blind_features(clips: Sequence[Clip], store: Store) -> pd.DataFrame:
+    """Phase 1: data-intrinsic features of every clip, cached by content.
+
+    Returns
+    -------
+    pd.DataFrame
+        Indexed by clip_id; columns ``metadata.*`` and ``acoustic.*``.
+    """
+    rows = {}
+    for clip in tqdm(clips, desc="blind features", unit="clip", disable=None):
+        samples = read_audio(clip)
+        state = clip.path.stat()
+        key = store.key(
+            kind="blind",
+            version=blind.VERSION,
+            audio=content_hash(samples),
+            size=state.st_size,
+            text=clip.text,
+            suffix=clip.path.suffix,
+            span=[clip.start, clip.end],
+        )
+        value = store.get(key)
+        if value is None:
+            value = {"features": json.dumps(blind.features(clip, samples))}
+            store.put_many({key: value})
+        rows[clip.clip_id] = json.loads(str(value["features"]))
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def score_target(
+    name: str, clips: Sequence[Clip], request: Request, store: Store
+) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, Any]]:
+    """Phases 2 and 3 for one target: rows of scores, rows of tokens, and the target's description."""
+    target = load_target(name, device=request.device, dtype=request.dtype)
+    half = training_half(target_folder(name))
+    truth = {clip.clip_id: trained_on(clip, half) for clip in clips}
+    plan = request.plan
+    cells = sum(plan.texts_per_clip() if clip.text else 2 * len(plan.inputs()) - 1 for clip in clips)
+    began = time.monotonic()
+    rows, tokens = [], []
+    with tqdm(total=cells, desc=target.id, unit="text", smoothing=0.05, disable=None) as bar:
+        for row, stats in score_clips(target, clips, plan, store, bar.update):
+            rows.append({**row, "trained": truth[row["clip_id"]]})
+            tokens.append({**{key: row[key] for key in TOKEN_KEYS}, **token_columns(stats)})
+    table = pd.DataFrame(rows).astype({"trained": "boolean"})
+    description = {
+        "id": target.id,
+        "revision": target.revision,
+        "dtype": target.dtype,
+        "family": target.family,
+        "prompt": plan.prompt or target.default_prompt,
+        "max_new_tokens": plan.max_new_tokens,
+        "decoding": "greedy, no logits processors",
+        "trained_on": None if half is None else f"half {half} of the embedded speech (en, es, fr, it)",
+        "half": half,
+        "clips_per_second": round(cells / max(1e-9, time.monotonic() - began), 1),
+    }
+    return table, pd.DataFrame(tokens), description
+
+
+TOKEN_KEYS = ("clip_id", "target", "condition", "realization", "scored_text")
+
+
+def token_columns(stats: TokenStats) -> dict[str, list[Any]]:
+    """Give the lists of ``tokens.parquet``: token text, nll and entropy in nats, gap between the two best probabilities."""
+    return {
+        "token": list(stats.tokens),
+        "nll": (-stats.logprob).round(4).tolist(),
+        "entropy": stats.entropy.round(4).tolist(),
+        "gap": stats.gap.round(4).tolist(),
+    }
+
+
+def per_cohort(scores: pd.DataFrame, cohorts: Sequence[Cohort]) -> pd.DataFrame:
+    """Repeat the rows of clips for every cohort they are in, with that cohort's label."""
+    lists = [
+        pd.DataFrame({"clip_id": [c.clip_id for c in cohort.clips], "dataset": cohort.name, "label": cohort.labels})
+        for cohort in cohorts
+    ]
+    return pd.concat(lists, ignore_index=True).merge(scores, on="clip_id", how="inner")
+
+
+def blind_baselines(
+    cohorts: Sequence[Cohort], features: pd.DataFrame, seed: int
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Out-of-fold blind scores per cohort, on the folds the attack uses, and the fitted models."""
+    tables, models = [], {}
+    for cohort in tqdm(cohorts, desc="blind baselines", unit="dataset", disable=None):
+        ids = [clip.clip_id for clip in cohort.clips]
+        folds = attack.assign_folds(ids, cohort.label_array, FOLDS, seed)
+        table = features.loc[ids].reset_index(drop=True)
+        texts = [clip.text or "" for clip in cohort.clips]
+        fitted = blind.blind_scores(table, texts, cohort.label_array, folds)
+        keys = pd.DataFrame({"clip_id": ids, "dataset": cohort.name, "label": cohort.labels, "fold": folds})
+        tables.append(pd.concat([keys, fitted.scores, table], axis=1))
+        models[cohort.name] = fitted
+    return pd.concat(tables, ignore_index=True), models
+
+
+def clips_table(cohorts: Sequence[Cohort], features: pd.DataFrame) -> pd.DataFrame:
+    """Rows of ``clips.parquet``: one per cohort and clip."""
+    halves = core_sounds.half_of() if any(c.name in core_sounds.COHORTS for c in cohorts) else {}
+    rows = [
+        {
+            "clip_id": clip.clip_id,
+            "dataset": cohort.name,
+            "label": label,
+            "trained": halves.get(clip.clip_id) == "A" if clip.clip_id.startswith("core-sounds/") else None,
+            "half": halves.get(clip.clip_id),
+            "text": clip.text,
+            "duration_s": float(features.loc[clip.clip_id, "metadata.duration_s"]),
+            "group": clip.group,
+            "language": clip.language,
+        }
+        for cohort in cohorts
+        for clip, label in zip(cohort.clips, cohort.labels, strict=True)
+    ]
+    return pd.DataFrame(rows).astype({"trained": "boolean"})
+
+
+def write_listening_audio(
+    request: Request, clips: Sequence[Clip], store: Store, tables: Sequence[pd.DataFrame]
+) -> None:
+    """Put the originals and the resynthesised voices into the bundle; the rest is made while listening."""
+    voices = CONDITIONS["resynthesis"].realizations if "resynthesis" in request.plan.conditions else 0
+    first = tables[0].query("condition == 'original' and scored_text == 'generated'").set_index("clip_id")
+    for clip in tqdm(clips, desc="audio", unit="clip", disable=None):
+        write_audio(request.out, clip, "original", 0, None)
+        spoken = clip.text or first.loc[clip.clip_id, "generated_text"]
+        for voice in range(voices):
+            (samples,) = render_many(
+                "resynthesis", [clip], [None], voice, request.plan.seed, texts=[spoken], store=store
+            )
+            write_audio(request.out, clip, "resynthesis", voice, samples)
+
+
+def describe(
+    request: Request, cohorts: Sequence[Cohort], targets: list[dict[str, Any]], fingerprint: str, seconds: float
+) -> dict[str, Any]:
+    """Contents of ``audit.json``: what was audited, how, and with which versions."""
+    packages = ("torch", "transformers", "librosa", "scikit-learn", "numpy", "pandas")
+    return {
+        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "fingerprint": fingerprint,
+        "part": "all" if request.limit is None else f"{request.limit} clips per class of each dataset, seeded",
+        "seed": request.seed,
+        "protocol": request.plan.protocol,
+        "targets": targets,
+        "datasets": [
+            {
+                **{key: getattr(c, key) for key in ("name", "title", "description", "licence", "attribution", "truth")},
+                "n_member": int(c.label_array.sum()),
+                "n_non_member": int((1 - c.label_array).sum()),
+            }
+            for c in cohorts
+        ],
+        "conditions": [
+            {
+                "name": name,
+                "realizations": CONDITIONS[name].realizations,
+                "description": CONDITIONS[name].description,
+                "fixed_seconds": request.plan.fixed_seconds if name.endswith("_fixed") else None,
+            }
+            for name in dict.fromkeys(name for name, _ in request.plan.inputs())
+        ],
+        "versions": {name: importlib.metadata.version(name) for name in packages},
+        "wall_seconds": round(seconds, 1),
+    }

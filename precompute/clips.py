@@ -1,0 +1,159 @@
+"""Clips and cohorts: the plain values every later step works on."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+SAMPLE_RATE = 16_000
+"""Rate in Hz at which every target hears a clip; other rates are resampled once, on reading."""
+
+
+class InputError(ValueError):
+    """Something the user gave cannot be used; the message is one sentence that says what and why."""
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One recording, or a span of one, with what is known about it.
+
+    Parameters
+    ----------
+    clip_id : str
+        Unique and stable name, the key of every table.
+    path : Path
+        Audio file readable by libsndfile.
+    text : str or None
+        Transcript or caption, where one is known.
+    group : str or None
+        Speaker, source or recording; clips of one group are not independent.
+    start, end : float or None
+        Span inside the file in seconds; None means from the beginning, to the end.
+    language : str or None
+        ISO 639-1 code; chooses the voice that resynthesises the clip.
+    """
+
+    clip_id: str
+    path: Path
+    text: str | None = None
+    group: str | None = None
+    start: float | None = None
+    end: float | None = None
+    language: str | None = None
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """Clips claimed to be members and clips claimed not to be: what one audit row is about.
+
+    Parameters
+    ----------
+    name : str
+        Short name, for instance ``core-clean``.
+    clips : tuple of Clip
+    labels : tuple of int
+        One per clip: 1 claimed member, 0 claimed non-member.
+    title, description : str
+        For people; the description states the planted truth where there is one.
+    licence, attribution : str
+        Of the audio; "not stated" where a list does not say.
+    truth : str or None
+        What is known to be true of the cohort by construction, in one sentence.
+    """
+
+    name: str
+    clips: tuple[Clip, ...]
+    labels: tuple[int, ...]
+    title: str = ""
+    description: str = ""
+    licence: str = "not stated"
+    attribution: str = "not stated"
+    truth: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a cohort whose columns disagree in length or whose ids repeat."""
+        if len(self.clips) != len(self.labels):
+            raise InputError(f"{self.name}: {len(self.clips)} clips but {len(self.labels)} labels")
+        if len({clip.clip_id for clip in self.clips}) != len(self.clips):
+            raise InputError(f"{self.name}: two clips share one clip_id")
+
+    @property
+    def label_array(self) -> np.ndarray:
+        """Labels as an int array of shape (n_clips,)."""
+        return np.asarray(self.labels, dtype=int)
+
+
+def read_audio(clip: Clip, sample_rate: int = SAMPLE_RATE) -> np.ndarray:
+    """Read a clip as mono float32 at `sample_rate`.
+
+    Parameters
+    ----------
+    clip : Clip
+    sample_rate : int
+        Wanted rate in Hz.
+
+    Returns
+    -------
+    np.ndarray [shape=(n_samples,)]
+        Amplitudes, nominally in [-1, 1].
+
+    Raises
+    ------
+    InputError
+        If the file is missing, cannot be decoded, or the span holds no sample.
+    """
+    import soundfile
+
+    try:
+        with soundfile.SoundFile(clip.path) as file:
+            rate = file.samplerate
+            first = round((clip.start or 0.0) * rate)
+            last = file.frames if clip.end is None else min(file.frames, round(clip.end * rate))
+            file.seek(min(first, file.frames))
+            samples = file.read(max(0, last - first), dtype="float32", always_2d=True)
+    except (soundfile.LibsndfileError, OSError) as error:
+        raise InputError(f"{clip.path}: cannot be read as audio ({error})") from error
+    if not len(samples):
+        raise InputError(f"{clip.path}: holds no audio between {clip.start} and {clip.end} s")
+    return resample(samples.mean(axis=1), rate, sample_rate)
+
+
+def resample(samples: np.ndarray, rate: int, wanted: int) -> np.ndarray:
+    """Resample mono audio with ``librosa.resample`` (`soxr_hq`), the front end's default.
+
+    Parameters
+    ----------
+    samples : np.ndarray [shape=(n,)]
+    rate, wanted : int
+        Rates in Hz.
+
+    Returns
+    -------
+    np.ndarray [shape=(round(n * wanted / rate),)], float32
+    """
+    if rate == wanted:
+        return np.ascontiguousarray(samples, dtype=np.float32)
+    import librosa
+
+    return librosa.resample(samples, orig_sr=rate, target_sr=wanted).astype(np.float32)
+
+
+def content_hash(samples: np.ndarray) -> str:
+    """Name audio by its content.
+
+    Parameters
+    ----------
+    samples : np.ndarray [shape=(n,)]
+        Mono float32 audio.
+
+    Returns
+    -------
+    str
+        32 hexadecimal digits of BLAKE2b over length and samples.
+    """
+    digest = hashlib.blake2b(str(len(samples)).encode(), digest_size=16)
+    digest.update(np.ascontiguousarray(samples, dtype=np.float32).tobytes())
+    return digest.hexdigest()

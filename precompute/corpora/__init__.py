@@ -1,0 +1,70 @@
+"""Where clips come from: the embedded speech and a user's own lists."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from pathlib import Path
+
+import numpy as np
+
+from precompute.clips import Cohort, InputError
+from precompute.corpora import core_sounds
+
+EMBEDDED = core_sounds.COHORTS
+"""Embedded cohorts by name; each value is a function that draws the cohort."""
+
+
+def find_cohorts(name: str) -> list[Cohort]:
+    """Resolve a ``--dataset`` argument.
+
+    Parameters
+    ----------
+    name : str
+        Name of an embedded cohort, or path of a manifest or of a folder with ``metadata.csv``.
+
+    Returns
+    -------
+    list of Cohort
+        One, or one per value of a manifest's ``dataset`` column.
+
+    Raises
+    ------
+    InputError
+        If it is neither.
+    """
+    if name in EMBEDDED:
+        return [EMBEDDED[name]()]
+    if Path(name).exists():
+        from precompute.manifest import load_manifest
+
+        return load_manifest(Path(name))
+    raise InputError(f"no such dataset: {name} is neither a manifest nor one of {', '.join(EMBEDDED)}")
+
+
+def limited(cohort: Cohort, per_class: int | None, seed: int) -> Cohort:
+    """Keep a seeded part of each class.
+
+    Clips are ranked by a hash of seed and clip_id, so cohorts that share clips keep shared ones.
+
+    Parameters
+    ----------
+    cohort : Cohort
+    per_class : int or None
+        None keeps everything.
+    seed : int
+
+    Returns
+    -------
+    Cohort
+    """
+    if per_class is None:
+        return cohort
+    ranks = np.array([hashlib.sha256(f"{seed}:{clip.clip_id}".encode()).hexdigest() for clip in cohort.clips])
+    labels = cohort.label_array
+    keep = np.sort(
+        np.concatenate([(rows := np.flatnonzero(labels == k))[np.argsort(ranks[rows])[:per_class]] for k in (0, 1)])
+    )
+    return dataclasses.replace(
+        cohort, clips=tuple(cohort.clips[i] for i in keep), labels=tuple(cohort.labels[i] for i in keep)
+    )
