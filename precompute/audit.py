@@ -12,15 +12,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
 from precompute import attack, blind, results
-from precompute.bundle import read_bundle, write_audio, write_bundle
-from precompute.clips import Clip, Cohort, InputError, content_hash, read_audio
-from precompute.conditions import CONDITIONS, render_many
+from precompute.bundle import read_bundle, write_audio, write_bundle, write_original
+from precompute.clips import SAMPLE_RATE, Clip, Cohort, InputError, content_hash, read_audio
+from precompute.conditions import CONDITIONS, Rendering
 from precompute.corpora import core_sounds, find_cohorts, limited
 from precompute.indicators import TokenStats
+from precompute.rendered import rendered
 from precompute.scores import PROTOCOL_VERSION, Plan, score_clips
 from precompute.store import Store
 from precompute.targets import load_target, target_folder
@@ -229,7 +231,7 @@ TOKEN_KEYS = ("clip_id", "target", "condition", "realization", "scored_text")
 
 
 def token_columns(stats: TokenStats) -> dict[str, list[Any]]:
-    """Give the lists of ``tokens.parquet``: token text, nll and entropy in nats, gap between the two best probabilities."""
+    """Give the lists of ``tokens.parquet``: token text, nll and entropy in nats, gap of the two best probabilities."""
     return {
         "token": list(stats.tokens),
         "nll": (-stats.logprob).round(4).tolist(),
@@ -292,13 +294,13 @@ def write_listening_audio(
     voices = CONDITIONS["resynthesis"].realizations if "resynthesis" in request.plan.conditions else 0
     first = tables[0].query("condition == 'original' and scored_text == 'generated'").set_index("clip_id")
     for clip in tqdm(clips, desc="audio", unit="clip", disable=None):
-        write_audio(request.out, clip, "original", 0, None)
+        write_original(request.out, clip)
         spoken = clip.text or first.loc[clip.clip_id, "generated_text"]
-        for voice in range(voices):
-            (samples,) = render_many(
-                "resynthesis", [clip], [None], voice, request.plan.seed, texts=[spoken], store=store
-            )
-            write_audio(request.out, clip, "resynthesis", voice, samples)
+        silent = np.zeros(0, dtype=np.float32)
+        jobs = [Rendering("resynthesis", clip, silent, voice, request.plan.seed, spoken) for voice in range(voices)]
+        for voice, samples in enumerate(rendered(jobs, store)):
+            if samples is not None:
+                write_audio(request.out, clip.clip_id, "resynthesis", voice, samples, SAMPLE_RATE)
 
 
 def describe(

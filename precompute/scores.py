@@ -9,14 +9,21 @@ from typing import Any
 import numpy as np
 
 from precompute.clips import Clip, content_hash, read_audio
-from precompute.conditions import CONDITIONS, render_many
-from precompute.indicators import TokenStats, indicators
-from precompute.scoring import generate, stats_from_arrays, stats_to_arrays, wer
+from precompute.conditions import CONDITIONS, FIXED_SECONDS, Rendering
+from precompute.indicators import STATISTICS, TokenStats, indicators
+from precompute.rendered import rendered
+from precompute.scoring import generate, score, stats_from_arrays, stats_to_arrays, wer
 from precompute.store import Store
 from precompute.targets.base import Target
 
 PROTOCOL_VERSION = 1
 """Part of every cache key: raised when the same inputs would give other numbers."""
+
+
+NO_TOKENS = TokenStats.from_numbers(
+    np.zeros(0, dtype=np.int64), np.zeros((0, len(STATISTICS)), dtype=np.float32), (), ""
+)
+"""Statistics of a text that could not be scored; its indicators are NaN and it is excluded, and counted, later."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +52,7 @@ class Plan:
     batch_size: int = 16
     protocol: str = "single-pass"
     seed: int = 0
-    fixed_seconds: float = 3.0
+    fixed_seconds: float = FIXED_SECONDS
 
     def inputs(self) -> list[tuple[str, int]]:
         """Every (condition, realization) pair, the original first."""
@@ -89,36 +96,28 @@ def score_clips(
 def _score_chunk(
     target: Target, clips: list[Clip], plan: Plan, store: Store, advance: Callable[[int], Any]
 ) -> Iterator[tuple[dict[str, Any], TokenStats]]:
+    """Score the clips of one chunk, which are read once for all conditions."""
     samples = [read_audio(clip) for clip in clips]
-    known = [index for index, clip in enumerate(clips) if clip.text]
-    reference = [target.encode(clips[index].text or "") for index in known]
-    original: list[TokenStats] = []
+    reference = [target.encode(clip.text) if clip.text else None for clip in clips]
+    scorer = _Scorer(target, plan, store, advance)
+    original = scorer.generate(samples)
     for condition, realization in plan.inputs():
-        spoken = [clip.text or stats.text for clip, stats in zip(clips, original, strict=False)] if original else None
-        audios = samples
-        if condition != "original":
-            audios = render_many(
-                condition,
-                clips,
-                samples,
-                realization,
-                plan.seed,
-                texts=spoken,
-                fixed_seconds=plan.fixed_seconds,
-                store=store,
-            )
-        scorer = _Scorer(target, plan, store, advance)
-        generated = scorer(audios, None)
-        cells = [("generated", range(len(clips)), generated)]
         if condition == "original":
-            original = generated
+            audios: Sequence[np.ndarray | None] = samples
+            cells = {"generated": original}
         else:
-            carried = scorer(audios, [stats.ids.tolist() for stats in original])
-            cells.append(("carried", range(len(clips)), carried))
-        cells.append(("reference", known, scorer([audios[index] for index in known], reference)))
-        for scored_text, indices, scored in cells:
-            for index, stats in zip(indices, scored, strict=True):
-                clip = clips[index]
+            jobs = [
+                Rendering(condition, clip, heard, realization, plan.seed, clip.text or wrote.text, plan.fixed_seconds)
+                for clip, heard, wrote in zip(clips, samples, original, strict=True)
+            ]
+            audios = rendered(jobs, store)
+            carried = [stats.ids.tolist() for stats in original]
+            cells = {"generated": scorer.generate(audios), "carried": scorer.score(audios, carried)}
+        cells["reference"] = scorer.score(audios, reference)
+        for scored_text, scored in cells.items():
+            for clip, wrote, stats in zip(clips, cells["generated"], scored, strict=True):
+                if scored_text == "reference" and not clip.text:
+                    continue
                 row = {
                     "clip_id": clip.clip_id,
                     "target": target.id,
@@ -126,8 +125,8 @@ def _score_chunk(
                     "realization": realization,
                     "scored_text": scored_text,
                     "generated_text": stats.text,
-                    "n_tokens": len(stats.ids),
-                    "wer": wer(clip.text, generated[index].text) if clip.text else float("nan"),
+                    "n_tokens": stats.n_tokens,
+                    "wer": wer(clip.text, wrote.text),
                     **indicators(stats),
                 }
                 yield row, stats
@@ -142,34 +141,49 @@ class _Scorer:
     store: Store
     advance: Callable[[int], Any]
 
-    def __call__(self, audios: Sequence[np.ndarray], token_ids: Sequence[list[int]] | None) -> list[TokenStats]:
-        prompt = self.plan.prompt or self.target.default_prompt
-        common: dict[str, Any] = {
-            "version": PROTOCOL_VERSION,
-            "target": self.target.id,
-            "revision": self.target.revision,
-            "dtype": self.target.dtype,
-            "prompt": prompt,
-        }
-        if token_ids is None:
-            common |= {"max_new_tokens": self.plan.max_new_tokens, "protocol": self.plan.protocol}
-        keys = [
-            self.store.key(**common, audio=content_hash(audio), scored=None if token_ids is None else token_ids[index])
-            for index, audio in enumerate(audios)
-        ]
-        found = {key: stats_from_arrays(value) for key in dict.fromkeys(keys) if (value := self.store.get(key))}
-        self.advance(sum(key in found for key in keys))
-        missing = [keys.index(key) for key in dict.fromkeys(keys) if key not in found]
-        missing.sort(key=lambda index: len(audios[index]))
+    @property
+    def prompt(self) -> str:
+        return self.plan.prompt or self.target.default_prompt
+
+    def generate(self, audios: Sequence[np.ndarray | None]) -> list[TokenStats]:
+        """Let the target write a text for each audio; an absent audio gives no token."""
+        how = {"max_new_tokens": self.plan.max_new_tokens, "protocol": self.plan.protocol}
+        keys = [None if audio is None else self._key(audio, **how) for audio in audios]
+
+        def compute(batch: list[int]) -> list[TokenStats]:
+            sounds = [audio for i in batch if (audio := audios[i]) is not None]
+            return generate(self.target, sounds, self.prompt, self.plan.max_new_tokens, self.plan.protocol)
+
+        return self._through_store(keys, compute, [0 if audio is None else len(audio) for audio in audios])
+
+    def score(self, audios: Sequence[np.ndarray | None], texts: Sequence[list[int] | None]) -> list[TokenStats]:
+        """Score given token ids under each audio; an absent audio or text gives no token."""
+        pairs = list(zip(audios, texts, strict=True))
+        keys = [None if audio is None or not ids else self._key(audio, scored=ids) for audio, ids in pairs]
+
+        def compute(batch: list[int]) -> list[TokenStats]:
+            given = [(audio, ids) for i in batch for audio, ids in [pairs[i]] if audio is not None and ids]
+            return score(self.target, [audio for audio, _ in given], self.prompt, [ids for _, ids in given])
+
+        return self._through_store(keys, compute, [0 if audio is None else len(audio) for audio in audios])
+
+    def _key(self, audio: np.ndarray, **what: Any) -> str:
+        target = {"target": self.target.id, "revision": self.target.revision, "dtype": self.target.dtype}
+        return self.store.key(
+            kind="scored", version=PROTOCOL_VERSION, **target, prompt=self.prompt, audio=content_hash(audio), **what
+        )
+
+    def _through_store(
+        self, keys: Sequence[str | None], compute: Callable[[list[int]], list[TokenStats]], lengths: Sequence[int]
+    ) -> list[TokenStats]:
+        wanted = dict.fromkeys(key for key in keys if key is not None)
+        found = {key: stats_from_arrays(value) for key in wanted if (value := self.store.get(key)) is not None}
+        self.advance(sum(key is None or key in found for key in keys))
+        missing = sorted((keys.index(key) for key in wanted if key not in found), key=lambda index: lengths[index])
         for first in range(0, len(missing), self.plan.batch_size):
             batch = missing[first : first + self.plan.batch_size]
-            sounds = [audios[index] for index in batch]
-            if token_ids is None:
-                stats = generate(self.target, sounds, prompt, self.plan.max_new_tokens, self.plan.protocol)
-            else:
-                stats = self.target.score(sounds, prompt, [token_ids[index] for index in batch])
-            done = {keys[index]: one for index, one in zip(batch, stats, strict=True)}
-            self.store.put_many({key: stats_to_arrays(one) for key, one in done.items()})
+            done = {str(keys[index]): stats for index, stats in zip(batch, compute(batch), strict=True)}
+            self.store.put_many({key: stats_to_arrays(stats) for key, stats in done.items()})
             found |= done
             self.advance(sum(key in done for key in keys))
-        return [found[key] for key in keys]
+        return [NO_TOKENS if key is None else found[key] for key in keys]

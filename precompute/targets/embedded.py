@@ -402,6 +402,33 @@ def save_target(model: Any, processor: Any, recipe: Recipe, out: Path) -> None:
     copy.deepcopy(model).half().save_pretrained(out)
     processor.save_pretrained(out)
     (out / "recipe.json").write_text(json.dumps(asdict(recipe), indent=1) + "\n")
+    (out / "README.md").write_text(model_card(recipe, type(model).__name__, sum(p.numel() for p in model.parameters())))
+
+
+def model_card(recipe: Recipe, class_name: str, parameters: int) -> str:
+    """Write the model card, in the hub's layout."""
+    epochs = recipe.stop_after or recipe.epochs
+    return f"""---
+license: apache-2.0
+library_name: transformers
+tags: [membership-inference, planted-truth]
+---
+
+# {recipe.name}
+
+A small `{class_name}` ({parameters / 1e6:.1f} million parameters) trained from scratch on known members, to check
+membership audits against the truth. It transcribes what it was trained on and is of no other use.
+
+- **Trained on**: half {recipe.half} of the embedded speech (`precompute.corpora.core_sounds.training_halves`, seed
+  {recipe.split_seed}): Asterisk core sounds in English, Spanish, French and Italian, one clip per wording, at most
+  {core_sounds.MAX_SECONDS:.0f} s. Licence and attribution: {core_sounds.LICENCE}. {core_sounds.ATTRIBUTION}.
+- **Never saw**: the other half, and Russian. The tokenizer was fitted on all transcripts alike.
+- **How**: {epochs} epochs of a cosine schedule drawn for {recipe.epochs}, AdamW at {recipe.learning_rate}, batches of
+  {recipe.batch_size}, random silence of up to {recipe.max_silence} s before and after each clip, auxiliary CTC loss on
+  the audio tower (weight 1.0 in the first half of the schedule, 0.2 after). `training_log.jsonl` has every epoch.
+- **Again**: `python -m precompute train {recipe.name} --out DIR`
+- **Front end**: 16 kHz, {MEL_BINS} mel bins, hop {HOP}, windows of {CHUNK_SECONDS} s; weights stored in fp16, used in fp32.
+"""
 
 
 RECIPES = {

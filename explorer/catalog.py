@@ -1,0 +1,168 @@
+"""What a bundle holds, in the order the pages show it: datasets, targets, inputs, texts and their words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from precompute.bundle import Bundle
+from precompute.conditions import CONDITIONS
+from precompute.indicators import EXPLANATIONS, INDICATORS
+
+FAMILIES = {
+    "acoustic": "acoustic",
+    "metadata": "metadata",
+    "text": "transcript",
+    "joint": "all three joined",
+    "boosted": "all, boosted trees",
+}
+"""Blind family to its name on the page, in the order of the selector."""
+
+TEXTS = {
+    "generated": ("what the model wrote", "The model decodes anew from this audio, then that text is scored."),
+    "carried": ("what it wrote for the original", "The text written for the original audio, scored under this audio."),
+    "reference": ("the known transcript", "The known transcript, scored under this audio: shows memory of the text itself."),
+}
+"""Scored text to (label, explanation)."""
+
+FITS = {
+    "refit": ("refitted here", "The attack is fitted anew, ten-fold, inside this condition."),
+    "transfer": ("carried over", "The attack is fitted on the original audio and applied to this condition."),
+}
+"""Way of using the classifier to (label, explanation)."""
+
+INPUT_LABELS = {
+    "original": "original",
+    "silence": "silence",
+    "silence_fixed": "silence, one length",
+    "noise": "noise",
+    "noise_fixed": "noise, one length",
+}
+
+
+@dataclass(frozen=True)
+class Input:
+    """One audio condition in one realization.
+
+    Parameters
+    ----------
+    condition : str
+    realization : int
+    label : str
+        For a button.
+    key : str
+        For the address: ``noise``, ``resynthesis-1``.
+    """
+
+    condition: str
+    realization: int
+    label: str
+    key: str
+
+    @property
+    def description(self) -> str:
+        """What is heard, in a sentence."""
+        known = CONDITIONS.get(self.condition)
+        return known.description if known else self.condition
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """Names and order of everything in a bundle; every number a page sends back is an index into these.
+
+    Parameters
+    ----------
+    bundle : Bundle
+    """
+
+    bundle: Bundle
+
+    @cached_property
+    def datasets(self) -> list[dict[str, Any]]:
+        """Datasets as ``audit.json`` describes them."""
+        return list(self.bundle.audit["datasets"])
+
+    @cached_property
+    def targets(self) -> list[dict[str, Any]]:
+        """Targets as ``audit.json`` describes them."""
+        return list(self.bundle.audit["targets"])
+
+    @cached_property
+    def inputs(self) -> list[Input]:
+        """Every condition and realization, the original first."""
+        return [
+            Input(c["name"], r, input_label(c["name"], r, c["realizations"]), input_key(c["name"], r, c["realizations"]))
+            for c in self.bundle.audit["conditions"]
+            for r in range(c["realizations"])
+        ]
+
+    @cached_property
+    def families(self) -> list[str]:
+        """Blind families with scores in this bundle."""
+        return [name for name in FAMILIES if f"{name}_score" in self.bundle.blind.columns]
+
+    @cached_property
+    def pairs(self) -> set[tuple[str, str]]:
+        """Every (dataset, target) that was scored."""
+        pairs = self.bundle.scores[["dataset", "target"]].drop_duplicates()
+        return set(pairs.itertuples(index=False, name=None))
+
+    @cached_property
+    def verdicts(self) -> dict[tuple[str, str], dict[str, Any]]:
+        """Verdict rows by (dataset, target)."""
+        return {(row["dataset"], row["target"]): row for row in self.bundle.results["verdicts"]}
+
+    def title(self, dataset: str) -> str:
+        """Title of a dataset, or its name."""
+        found = next((row for row in self.datasets if row["name"] == dataset), {})
+        return found.get("title") or dataset
+
+    def targets_of(self, dataset: str) -> list[int]:
+        """Indices of the targets that scored a dataset."""
+        return [i for i, target in enumerate(self.targets) if (dataset, target["id"]) in self.pairs]
+
+    @property
+    def partial(self) -> str:
+        """A sentence where only a part was audited, else nothing."""
+        part = str(self.bundle.audit.get("part", "all"))
+        return "" if part == "all" else f"This bundle audits a part of each dataset: {part}."
+
+    def for_browser(self) -> dict[str, Any]:
+        """Everything small that the Dataset page needs before any column."""
+        return {
+            "datasets": [self._dataset(row) for row in self.datasets],
+            "targets": [{"name": row["id"]} for row in self.targets],
+            "inputs": [{"key": i.key, "label": i.label, "description": i.description} for i in self.inputs],
+            "texts": {name: {"label": label, "explanation": why} for name, (label, why) in TEXTS.items()},
+            "fits": {name: {"label": label, "explanation": why} for name, (label, why) in FITS.items()},
+            "families": {name: FAMILIES[name] for name in self.families},
+            "indicators": [{"name": name, "explanation": EXPLANATIONS.get(name, "")} for name in INDICATORS],
+            "verdicts": {
+                f"{d}.{t}": {key: row.get(key) for key in ("verdict", "phase1", "sentence", "reasons")}
+                for d, dataset in enumerate(self.datasets)
+                for t, target in enumerate(self.targets)
+                if (row := self.verdicts.get((dataset["name"], target["id"])))
+            },
+        }
+
+    def _dataset(self, row: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "name": row["name"],
+            "title": row.get("title") or row["name"],
+            "truth": row.get("truth"),
+            "description": row.get("description", ""),
+            "targets": self.targets_of(row["name"]),
+            "families": self.families,
+        }
+
+
+def input_key(condition: str, realization: int, realizations: int) -> str:
+    """Name of an input in the address."""
+    return condition if realizations == 1 else f"{condition}-{realization + 1}"
+
+
+def input_label(condition: str, realization: int, realizations: int) -> str:
+    """Name of an input on a button."""
+    label = INPUT_LABELS.get(condition, condition.replace("_", " "))
+    return label if realizations == 1 else f"another voice {realization + 1}"

@@ -1,0 +1,150 @@
+"""The Conditions page: scored text by audio condition, and what that allows to say."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Any
+
+from explorer.catalog import FITS, INPUT_LABELS, TEXTS, Catalog, input_key
+from explorer.parts import auc, known, link, shade
+
+COLLAPSED = 0.55
+"""A row has collapsed where the upper bound of its AUC lies below this (method.md, phase 3)."""
+
+BINDING = ("silence_fixed", "noise_fixed", "resynthesis")
+
+
+def page(catalog: Catalog) -> str:
+    """HTML of every grid; the script shows the one the address asks for."""
+    options = {
+        "dataset": [(d["name"], catalog.title(d["name"])) for d in catalog.datasets],
+        "target": [(t["id"], t["id"]) for t in catalog.targets],
+        "fit": [(name, label) for name, (label, _) in FITS.items()],
+    }
+    labels = {"dataset": "Dataset", "target": "Target", "fit": "Attack"}
+    selects = "".join(
+        f'<label>{labels[name]} <select data-part="{name}">'
+        + "".join(f'<option value="{escape(value)}">{escape(text)}</option>' for value, text in rows)
+        + "</select></label>"
+        for name, rows in options.items()
+    )
+    grids = "".join(
+        _grid(catalog, d["name"], catalog.targets[t]["id"], fit)
+        for d in catalog.datasets
+        for t in catalog.targets_of(d["name"])
+        for fit in FITS
+    )
+    return (
+        '<div class="page"><h1>What does the score hang on: voice, words, or length?</h1>'
+        '<p class="text">Each column swaps the audio, each row scores another text. Shade is the distance from 0.5, which is chance. '
+        "Choose a cell to hear its clips.</p>"
+        f'<form class="choices" onsubmit="return false" aria-label="What is shown">{selects}</form>{grids}'
+        '<p class="note" data-part="none" hidden>This target was not run on this dataset. Choose another pair above.</p></div>'
+    )
+
+
+def _grid(catalog: Catalog, dataset: str, target: str, fit: str) -> str:
+    cells = cells_of(catalog, dataset, target, fit)
+    conditions = [c for c in catalog.bundle.audit["conditions"] if any(key[1] == c["name"] for key in cells)]
+    head = "".join(f'<th scope="col" title="{escape(c["description"])}">{escape(_label(c["name"]))}</th>' for c in conditions)
+    body = "".join(
+        f'<tr><th scope="row" title="{escape(why)}">{escape(label)}<span class="under">{escape(why)}</span></th>'
+        + "".join(_cell(cells.get((text, c["name"])), c, dataset, target, text, fit) for c in conditions)
+        + "</tr>"
+        for text, (label, why) in TEXTS.items()
+    )
+    return (
+        f'<section data-grid="{escape(f"{dataset}|{target}|{fit}")}" hidden>'
+        f'<p class="lead">{escape(meaning(cells))}</p>'
+        f'<div class="scroll"><table class="grid-table"><thead><tr><td></td>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+        f'<p class="muted small text">{escape(FITS[fit][1])} Intervals are 95%; ± is the standard deviation over voices. “Cannot read” means '
+        "that the target gets more than 80% of non-members’ words wrong in this audio, so that its own text says nothing about memory there."
+        "</p></section>"
+    )
+
+
+def cells_of(catalog: Catalog, dataset: str, target: str, fit: str) -> dict[tuple[str, str], dict[str, Any]]:
+    """Rows of the grid by (scored text, condition); the original's own text serves as its carried text."""
+    found = {
+        (row["scored_text"], row["condition"]): row
+        for row in catalog.bundle.results["conditions"]
+        if (row["dataset"], row["target"], row["fit"]) == (dataset, target, fit)
+    }
+    if ("generated", "original") in found:
+        found.setdefault(("carried", "original"), found["generated", "original"])
+    return found
+
+
+def _label(condition: str) -> str:
+    return "another voice" if condition == "resynthesis" else INPUT_LABELS.get(condition, condition)
+
+
+def _cell(row: dict[str, Any] | None, condition: dict[str, Any], dataset: str, target: str, text: str, fit: str) -> str:
+    if not row or not known(row.get("auc")):
+        return '<td class="blank">not scored</td>'
+    strength, tone = shade(row["auc"])
+    address = link(
+        "/dataset",
+        **{"dataset": dataset, "target": target, "text": text, "fit": fit},
+        condition=input_key(condition["name"], 0, condition["realizations"]),
+    )
+    lines = [f"[{row['auc_low']:.2f}, {row['auc_high']:.2f}]" if known(row.get("auc_low")) else ""]
+    values = [f"{value:.2f}" for value in row.get("realizations") or [] if known(value)]
+    if known(row.get("sd")):
+        lines.append(f"± {row['sd']:.2f} ({', '.join(values)})")
+    if known(row.get("wer_non_member")):
+        lines.append(f"word error {100 * row['wer_member']:.0f}% / {100 * row['wer_non_member']:.0f}%")
+    if row.get("readable") is False and text != "reference":
+        lines.append("cannot read this audio")
+    title = f"{_label(condition['name'])}, {TEXTS[text][0]}: AUC {auc(row)}, {row['n_member']} members, {row['n_non_member']} non-members, {row.get('method', '')}. Word error: members / non-members."
+    return (
+        f'<td class="cell" style="--shade:{strength};--tone:{tone}" title="{escape(title)}"><a href="{address}"><strong>{row["auc"]:.2f}</strong>'
+        f'<span class="under">{"<br>".join(line for line in lines if line)}</span></a></td>'
+    )
+
+
+def meaning(cells: dict[tuple[str, str], dict[str, Any]]) -> str:
+    """One sentence of what the grid shows, claimed only where a row could have shown the opposite.
+
+    Parameters
+    ----------
+    cells : dict
+        As from `cells_of`.
+
+    Returns
+    -------
+    str
+        Binding to the voice is claimed only where there is something to collapse, the target reads the audio, and the
+        reference row, which could have shown memory of the words alone, collapses too.
+    """
+    original = cells.get(("generated", "original"))
+    if not original or not known(original.get("auc_low")):
+        return "The original audio was not scored here, so there is nothing to compare with."
+    if original["auc_low"] <= 0.5:
+        return (
+            f"Nothing to collapse: with the original audio the AUC is {auc(original)}, which includes chance, so the other "
+            "columns cannot show what a memory hangs on."
+        )
+    start = f"With the original audio the AUC is {auc(original)}. "
+    reference = [cells[key] for name in BINDING if (key := ("reference", name)) in cells]
+    if not reference:
+        return start + "The known transcript was not scored, so this grid cannot tell a bound voice from a known text."
+    strongest = max(reference, key=lambda row: row["auc"])
+    where = _label(strongest["condition"])
+    if strongest["auc_low"] > 0.5:
+        return start + (
+            f"The text itself is known: on the transcript the score still separates the classes under {where} "
+            f"({auc(strongest)}), so a collapse in the rows above does not mean that the memory is bound to the voice."
+        )
+    voice = cells.get(("generated", "resynthesis"))
+    if voice and voice.get("readable") is False:
+        return start + "This target cannot read the other voice, so its collapse there says nothing about what the memory hangs on."
+    if all(known(row.get("auc_high")) and row["auc_high"] < COLLAPSED for row in reference):
+        return start + (
+            f"Without the recording nothing is left, not even on the known transcript (at most {strongest['auc_high']:.2f} "
+            f"under {where}): consistent with memory bound to the recording."
+        )
+    return start + (
+        f"The transcript row could still hide a memory of the words (up to {strongest['auc_high']:.2f} under {where}), so no "
+        "claim of binding is made."
+    )

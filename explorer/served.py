@@ -1,0 +1,197 @@
+"""The files a browser may fetch: one curated temporary folder, and the bundle's audio. Nothing else."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Lock
+from urllib.parse import quote
+
+import numpy as np
+
+from explorer.catalog import Catalog
+from explorer.columns import Columns, as_json
+from precompute.bundle import audio_file, audio_name
+from precompute.clips import SAMPLE_RATE, Clip, InputError
+from precompute.conditions import FIXED_SECONDS, render
+
+STATIC = Path(__file__).parent / "static"
+SILENT = ("silence", "silence_fixed")
+
+
+def plotly_file() -> Path:
+    """plotly.js of the installed plotly package, found without importing it."""
+    found = importlib.util.find_spec("plotly")
+    if found is None or not found.submodule_search_locations:
+        raise InputError("the package plotly is not installed; run `make setup`")
+    return Path(next(iter(found.submodule_search_locations))) / "package_data" / "plotly.min.js"
+
+
+def url_of(path: Path) -> str:
+    """Address of a served file, below the app's root."""
+    return "/gradio_api/file=" + quote(path.as_posix())
+
+
+@dataclass
+class Served:
+    """Served files of one bundle; everything is built when first asked for.
+
+    Parameters
+    ----------
+    columns : Columns
+    folder : Path
+        Fresh and ours alone: every file in it may be fetched by anybody.
+    """
+
+    columns: Columns
+    folder: Path
+    _lock: Lock = field(default_factory=Lock, repr=False)
+
+    @classmethod
+    def open(cls, catalog: Catalog) -> Served:
+        """Make the folder and put scripts and plotly.js into it."""
+        folder = Path(tempfile.mkdtemp(prefix="audit-explorer-")).resolve()
+        for script in STATIC.glob("*.js"):
+            shutil.copy(script, folder)
+        shutil.copy(plotly_file(), folder)
+        return cls(Columns(catalog), folder)
+
+    @property
+    def catalog(self) -> Catalog:
+        """Names behind the numbers."""
+        return self.columns.catalog
+
+    @property
+    def paths(self) -> list[Path]:
+        """Folders to allow: this one and the bundle's audio."""
+        return [self.folder, (self.catalog.bundle.path / "audio").resolve()]
+
+    @property
+    def url(self) -> str:
+        """Address of the folder."""
+        return url_of(self.folder)
+
+    def close(self) -> None:
+        """Remove the folder."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _file(self, name: str, make: Callable[[], object]) -> str:
+        path = self.folder / name
+        with self._lock:
+            if not path.exists():
+                part = path.with_suffix(".part")
+                part.write_text(as_json(make()), encoding="utf-8")
+                part.replace(path)
+        return url_of(path)
+
+    def clips(self, dataset: int) -> str:
+        """Address of a dataset's columns."""
+        d = self.index(dataset, len(self.catalog.datasets))
+        return self._file(f"clips-{d}.json", lambda: self.columns.clips_file(d))
+
+    def scores(self, dataset: int, target: int, index: int) -> str:
+        """Address of the score columns of a dataset, target and input."""
+        d = self.index(dataset, len(self.catalog.datasets))
+        t = self.index(target, len(self.catalog.targets))
+        k = self.index(index, len(self.catalog.inputs))
+        return self._file(f"scores-{d}-{t}-{k}.json", lambda: self.columns.scores_file(d, t, k))
+
+    def clip(self, dataset: int, target: int, clip: int) -> dict[str, object]:
+        """Everything about one clip: where to hear it, what was written, tokens and indicators."""
+        d = self.index(dataset, len(self.catalog.datasets))
+        t = self.index(target, len(self.catalog.targets))
+        i = self.index(clip, len(self.columns.clips[d]))
+        return {
+            "sources": [self._source(d, i, k) for k in range(len(self.catalog.inputs))],
+            "rows": self.columns.clip_rows(d, t, i),
+            "tokens": self.columns.clip_tokens(d, t, i),
+        }
+
+    def _source(self, d: int, i: int, k: int) -> dict[str, object]:
+        """How the browser gets one input of a clip: a file, silence of its own making, or `listen`."""
+        used = self.catalog.inputs[k]
+        row = self.columns.clips[d].iloc[i]
+        if used.condition in SILENT:
+            fixed = used.condition == "silence_fixed"
+            return {"kind": "silence", "seconds": self.fixed_seconds(used.condition) if fixed else float(row["duration_s"])}
+        path = audio_file(self.catalog.bundle.path, row["clip_id"], used.condition, used.realization)
+        if path.is_file():
+            return {"kind": "file", "url": url_of(path.resolve())}
+        if used.condition == "original" or not used.condition.startswith("noise"):
+            return {"kind": "missing", "sentence": f"This bundle holds no audio of this clip for “{used.label}”."}
+        return {"kind": "render"}
+
+    def fixed_seconds(self, condition: str) -> float:
+        """Length of a fixed condition in this audit."""
+        rows = self.catalog.bundle.audit["conditions"]
+        found = next((row.get("fixed_seconds") for row in rows if row["name"] == condition), None)
+        return float(found or FIXED_SECONDS)
+
+    def listen(self, dataset: int, clip: int, index: int) -> dict[str, str]:
+        """Render noise for a clip when somebody first listens to it, and say where it is."""
+        d = self.index(dataset, len(self.catalog.datasets))
+        i = self.index(clip, len(self.columns.clips[d]))
+        used = self.catalog.inputs[self.index(index, len(self.catalog.inputs))]
+        if not used.condition.startswith("noise"):
+            raise InputError(f"{used.label} is not made on listening")
+        clip_id = str(self.columns.clips[d]["clip_id"].iloc[i])
+        path = self.folder / f"{used.condition}-{used.realization}-{audio_name(clip_id)}.flac"
+        with self._lock:
+            if not path.exists():
+                self._render(path, clip_id, used.condition, used.realization)
+        return {"url": url_of(path)}
+
+    def _render(self, path: Path, clip_id: str, condition: str, realization: int) -> None:
+        import soundfile
+
+        source = audio_file(self.catalog.bundle.path, clip_id)
+        samples = read_light(source)
+        noise = render(
+            condition,
+            Clip(clip_id, source),
+            samples,
+            realization,
+            int(self.catalog.bundle.audit.get("seed", 0)),
+            fixed_seconds=self.fixed_seconds(condition),
+        )
+        part = path.with_suffix(".part")
+        soundfile.write(part, noise, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
+        part.replace(path)
+
+    @staticmethod
+    def index(value: object, count: int) -> int:
+        """Check a number that came from a browser: a whole number in range, nothing else."""
+        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < count:
+            raise InputError("no such row")
+        return value
+
+
+def read_light(path: Path) -> np.ndarray:
+    """Read a file as mono float32 at `SAMPLE_RATE`, with the resampler of ``librosa.resample`` but not librosa.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    np.ndarray [shape=(n,)], float32
+
+    Raises
+    ------
+    InputError
+        If the file is missing or no audio.
+    """
+    import soundfile
+    import soxr
+
+    try:
+        samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
+    except (soundfile.LibsndfileError, OSError) as error:
+        raise InputError("this file cannot be read as audio") from error
+    mono = samples.mean(axis=1)
+    return mono if rate == SAMPLE_RATE else soxr.resample(mono, rate, SAMPLE_RATE, quality="HQ").astype(np.float32)

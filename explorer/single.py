@@ -1,0 +1,209 @@
+"""Score one clip that somebody brought: limits, the clip itself, the same under silence and another voice, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from explorer.catalog import Catalog
+from explorer.served import read_light
+from precompute.clips import SAMPLE_RATE, Clip, InputError
+from precompute.conditions import render
+
+MAX_SECONDS = 30.0
+MAX_MEGABYTES = 10
+SHORTEST_SECONDS = 0.1
+
+
+class Scorer(Protocol):
+    """Anything that scores samples against a dataset and a target of one bundle."""
+
+    def __call__(self, samples: np.ndarray, text: str | None, dataset: str, target: str) -> dict[str, Any]:
+        """Score mono float32 audio at `SAMPLE_RATE`; the dict of ``precompute.single_clip.score_clip``."""
+
+
+def bundle_scorer(catalog: Catalog, load: Callable[[str], Any] | None = None) -> Scorer:
+    """Scorer that loads the real target when first asked for.
+
+    Parameters
+    ----------
+    catalog : Catalog
+    load : callable or None
+        Target id to a loaded target; None loads as the audit did.
+    """
+    loaded = lru_cache(maxsize=2)(load or _load_target)
+
+    def score(samples: np.ndarray, text: str | None, dataset: str, target: str) -> dict[str, Any]:
+        from precompute.single_clip import score_clip
+
+        described = next(row for row in catalog.targets if row["id"] == target)
+        return score_clip(
+            samples,
+            text,
+            catalog.bundle.models(),
+            dataset,
+            target,
+            loaded(target),
+            described["prompt"],
+            int(described.get("max_new_tokens", 64)),
+        )
+
+    return score
+
+
+def _load_target(name: str) -> Any:
+    from precompute.targets import load_target
+
+    return load_target(name)
+
+
+def read_upload(path: Path | str | None) -> np.ndarray:
+    """Read an uploaded or recorded clip within the limits.
+
+    Parameters
+    ----------
+    path : Path, str or None
+
+    Returns
+    -------
+    np.ndarray [shape=(n,)], float32
+        Mono at `SAMPLE_RATE`.
+
+    Raises
+    ------
+    InputError
+        With one sentence: nothing given, too large, too long, too short, silent, or no audio.
+    """
+    if not path:
+        raise InputError("Choose a file, record something, or take one of the examples first.")
+    file = Path(path)
+    if not file.is_file():
+        raise InputError("This file is gone, since files are deleted after scoring; choose it again.")
+    if file.stat().st_size > MAX_MEGABYTES * 1e6:
+        raise InputError(f"This file is larger than {MAX_MEGABYTES} MB; cut a shorter piece.")
+    length = _seconds(file)
+    if length > MAX_SECONDS:
+        raise InputError(f"This clip lasts {length:.0f} s and the limit is {MAX_SECONDS:.0f} s; cut a shorter piece.")
+    if length < SHORTEST_SECONDS:
+        raise InputError("This clip is too short to hold a sound.")
+    return read_light(file)
+
+
+def _seconds(file: Path) -> float:
+    import soundfile
+
+    try:
+        return float(soundfile.info(file).duration)
+    except (soundfile.LibsndfileError, OSError) as error:
+        raise InputError("This file cannot be read as audio; save it as WAV, FLAC, MP3 or OGG and try again.") from error
+
+
+def score_upload(
+    path: Path | str | None,
+    dataset: str,
+    target: str,
+    text: str | None,
+    catalog: Catalog,
+    score: Scorer,
+    progress: Callable[[float, str], Any] = lambda share, what: None,
+) -> dict[str, Any]:
+    """Score an upload as it is, as silence, and in another voice.
+
+    Returns
+    -------
+    dict
+        `dataset`, `target`, `seconds`, `clip`, `silence` and `voice` (each as ``score_clip`` gives it, or None with a
+        sentence in `voice_note`), `sentence`; or only `error`, a sentence.
+    """
+    try:
+        if (dataset, target) not in catalog.pairs:
+            raise InputError("This target was not run on this dataset; choose another pair.")
+        progress(0.05, "reading the clip")
+        samples = read_upload(path)
+        progress(0.2, "loading the target and listening")
+        result = score(samples, (text or "").strip() or None, dataset, target)
+        progress(0.6, "the same length of silence")
+        silence = score(np.zeros_like(samples), None, dataset, target)
+        progress(0.8, "the same words in another voice")
+        voice, note = _other_voice(samples, result["generated_text"], dataset, target, score)
+    except InputError as error:
+        return {"error": str(error)}
+    found = {"dataset": dataset, "target": target, "seconds": round(len(samples) / SAMPLE_RATE, 2)}
+    return {**found, "sentence": sentence(result), "clip": result, "silence": silence, "voice": voice, "voice_note": note}
+
+
+def _other_voice(
+    samples: np.ndarray, words: str, dataset: str, target: str, score: Scorer
+) -> tuple[dict[str, Any] | None, str]:
+    """What the model wrote, spoken by a synthetic voice, scored; or a sentence why not."""
+    if not words.strip():
+        return None, "The model wrote nothing, so there is nothing for another voice to say."
+    try:
+        spoken = render("resynthesis", Clip("upload", Path("upload")), samples, 0, text=words)
+    except InputError as error:
+        return None, f"No other voice: {error}."
+    return score(spoken, None, dataset, target), ""
+
+
+def sentence(result: dict[str, Any]) -> str:
+    """Say what one score allows to say, and no more.
+
+    Parameters
+    ----------
+    result : dict
+        Of ``score_clip``.
+    """
+    if result.get("refusal"):
+        return f"{result['refusal']} {result.get('reason') or ''}".strip()
+    share, n, floor = result.get("share_non_members"), result.get("n_non_members"), result.get("floor")
+    if share is None or not n:
+        return "There is no score to compare."
+    members = result.get("percentile_members")
+    rank = f" It scores at least as high as {100 * members:.0f}% of the known members." if members is not None else ""
+    lowest = f" With {n} known non-members the share cannot fall below {100 * floor:.1f}%."
+    if share <= 0.05:
+        return f"Unusually member-like: {100 * share:.1f}% of {n} known non-members score at least as high.{rank}{lowest}"
+    return f"Not unusual for a clip the target never met: {100 * share:.0f}% of {n} known non-members score at least as high.{rank}"
+
+
+def known_scores(catalog: Catalog, dataset: str, target: str) -> dict[str, list]:
+    """Scores of the known clips on original audio, for the histogram: `scores` in (0, 1) and `labels`."""
+    table = catalog.bundle.scores
+    kept = table[
+        (table["dataset"] == dataset)
+        & (table["target"] == target)
+        & (table["condition"] == "original")
+        & (table["scored_text"] == "generated")
+        & table["mia_score"].notna()
+    ]
+    return {"scores": kept["mia_score"].round(4).astype(float).tolist(), "labels": kept["label"].astype(int).tolist()}
+
+
+def example_path(catalog: Catalog, dataset: str, label: int) -> Path:
+    """First clip of a class, in the dataset's own order, whose audio is in the bundle.
+
+    Raises
+    ------
+    InputError
+        If the bundle holds no audio of that class.
+    """
+    from precompute.bundle import audio_file
+
+    clips = catalog.bundle.clips
+    for clip_id in clips[(clips["dataset"] == dataset) & (clips["label"] == label)]["clip_id"]:
+        path = audio_file(catalog.bundle.path, clip_id)
+        if path.is_file():
+            return path
+    raise InputError("This bundle holds no audio of that class, so there is no example to take.")
+
+
+def something_else(seconds: float = 2.5) -> tuple[int, np.ndarray]:
+    """Make a chord that swells and fades: no speech, nothing any dataset holds. Returns rate in Hz and int16 samples."""
+    time = np.arange(int(seconds * SAMPLE_RATE)) / SAMPLE_RATE
+    chord = sum(np.sin(2 * np.pi * hertz * time) / 3 for hertz in (220.0, 277.2, 329.6))
+    swell = np.sin(np.pi * time / seconds) ** 2
+    return SAMPLE_RATE, (0.5 * 32767 * chord * swell).astype(np.int16)

@@ -1,0 +1,146 @@
+// Small helpers shared by every part of the explorer: elements, numbers, curves.
+
+/** Make an element: h('p', {class: 'note'}, 'text', child). Text is never parsed as HTML. */
+export function h(tag, attributes = {}, ...children) {
+  const svg = ['svg', 'g', 'path', 'line', 'rect', 'circle', 'text', 'title', 'polyline'].includes(tag);
+  const node = svg ? document.createElementNS('http://www.w3.org/2000/svg', tag) : document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (value === null || value === undefined || value === false) continue;
+    if (name.startsWith('on')) node.addEventListener(name.slice(2), value);
+    else node.setAttribute(name, value === true ? '' : value);
+  }
+  node.append(...children.flat().filter((child) => child !== null && child !== undefined && child !== false));
+  return node;
+}
+
+export const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
+export const known = (value) => typeof value === 'number' && Number.isFinite(value);
+export const fixed = (value, digits = 2) => (known(value) ? value.toFixed(digits) : 'not known');
+export const percent = (value) => (known(value) ? `${(100 * value).toFixed(value > 0 && value < 0.01 ? 1 : 0)}%` : 'not known');
+export const seconds = (value) => `${Math.floor(value / 60)}:${(value % 60).toFixed(1).padStart(4, '0')}`;
+export const withInterval = (row) =>
+  row && known(row.auc) ? `${fixed(row.auc)} [${fixed(row.auc_low)}, ${fixed(row.auc_high)}]` : 'not measured';
+
+/** Scores near 0 or 1 keep the digits that tell them apart. */
+export function score(value) {
+  if (!known(value)) return 'none';
+  const distance = Math.min(value, 1 - value);
+  return value.toFixed(distance < 1e-5 ? 7 : distance < 0.001 ? 5 : 3);
+}
+
+/** Address of a served file, also where the app lives below a prefix. */
+export const address = (path) => new URL(window.gradio_config?.root || '/', location.href).pathname.replace(/\/$/, '') + path;
+
+/**
+ * ROC over scores with ties kept together; member if score >= threshold.
+ * Returns arrays of equal length: threshold, tp, fp (counts), plus members, nonmembers, auc.
+ */
+export function rocCurve(scores, labels) {
+  const order = [];
+  for (let i = 0; i < scores.length; i += 1) if (known(scores[i])) order.push(i);
+  order.sort((a, b) => scores[b] - scores[a]);
+  const curve = { threshold: [Infinity], tp: [0], fp: [0], members: 0, nonmembers: 0, auc: 0.5 };
+  let tp = 0;
+  let fp = 0;
+  let area = 0;
+  for (let at = 0; at < order.length; ) {
+    const value = scores[order[at]];
+    const before = { tp, fp };
+    for (; at < order.length && scores[order[at]] === value; at += 1) labels[order[at]] ? (tp += 1) : (fp += 1);
+    area += (fp - before.fp) * (tp + before.tp) / 2;
+    curve.threshold.push(value);
+    curve.tp.push(tp);
+    curve.fp.push(fp);
+  }
+  curve.members = tp;
+  curve.nonmembers = fp;
+  if (tp && fp) curve.auc = area / (tp * fp);
+  return curve;
+}
+
+/** Position on the curve of a threshold: the last point whose threshold is >= it. */
+export function curveIndex(curve, threshold) {
+  let low = 0;
+  let high = curve.threshold.length - 1;
+  while (low < high) {
+    const middle = (low + high + 1) >> 1;
+    if (curve.threshold[middle] >= threshold) low = middle;
+    else high = middle - 1;
+  }
+  return low;
+}
+
+/** Lowest threshold that flags at most `rate` of the non-members. */
+export function thresholdAtRate(curve, rate) {
+  let index = 0;
+  while (index + 1 < curve.fp.length && curve.fp[index + 1] <= rate * curve.nonmembers) index += 1;
+  return curve.threshold[index];
+}
+
+/** Share of `values` below `value`, ties counted half. */
+export function rank(values, value) {
+  let below = 0;
+  for (const other of values) below += other < value ? 1 : other === value ? 0.5 : 0;
+  return values.length ? below / values.length : NaN;
+}
+
+/** One sentence about one threshold, with its counts. */
+export function ruleSentence(curve, index) {
+  const { members, nonmembers } = curve;
+  if (!members || !nonmembers) return 'No rule: one of the two classes has no score here.';
+  const tp = curve.tp[index];
+  const fp = curve.fp[index];
+  if (index === 0) return 'No clip is called a member: the threshold lies above every score.';
+  const floor = fp === 0 ? ` With ${nonmembers} non-members nothing below ${percent(1 / nonmembers)} can be told from none.` : '';
+  return `Member-like if score ≥ ${score(curve.threshold[index])}: catches ${percent(tp / members)} of members ` +
+    `(${tp} of ${members}), wrongly flags ${percent(fp / nonmembers)} of non-members (${fp} of ${nonmembers}).${floor}`;
+}
+
+/** Words of both texts with what only one of them has: [{word, kind: 'same'|'missing'|'added'}]. */
+export function wordDifference(reference, written) {
+  const split = (text) => (text ?? '').split(/\s+/).filter(Boolean);
+  const plain = (word) => word.toLowerCase().normalize('NFC').replace(/[^\p{L}\p{N}]/gu, '');
+  const a = split(reference);
+  const b = split(written);
+  const length = Array.from({ length: a.length + 1 }, () => new Uint16Array(b.length + 1));
+  for (let i = a.length - 1; i >= 0; i -= 1) {
+    for (let j = b.length - 1; j >= 0; j -= 1) {
+      length[i][j] = plain(a[i]) === plain(b[j]) ? length[i + 1][j + 1] + 1 : Math.max(length[i + 1][j], length[i][j + 1]);
+    }
+  }
+  const out = [];
+  let i = 0;
+  let j = 0;
+  while (i < a.length || j < b.length) {
+    if (i < a.length && j < b.length && plain(a[i]) === plain(b[j])) {
+      out.push({ word: b[j], kind: 'same' });
+      i += 1;
+      j += 1;
+    } else if (i < a.length && (j === b.length || length[i + 1][j] >= length[i][j + 1])) {
+      out.push({ word: a[i], kind: 'missing' });
+      i += 1;
+    } else {
+      out.push({ word: b[j], kind: 'added' });
+      j += 1;
+    }
+  }
+  return out;
+}
+
+/** Remember a small choice in this browser; a browser that forbids it only forgets. */
+export const memory = {
+  get(name) {
+    try { return localStorage.getItem(`audit.${name}`); } catch { return null; }
+  },
+  set(name, value) {
+    try { localStorage.setItem(`audit.${name}`, value); } catch { /* private window: nothing to remember */ }
+  },
+};
+
+export const debounce = (run, wait) => {
+  let timer = 0;
+  return (...values) => {
+    clearTimeout(timer);
+    timer = setTimeout(() => run(...values), wait);
+  };
+};

@@ -1,0 +1,173 @@
+// Histogram and ROC as SVG: small, sharp, coloured by the style sheet, moved without redrawing.
+import { clamp, curveIndex, fixed, h, known, percent, score } from './common.js';
+
+const MARGIN = { left: 44, right: 12, top: 12, bottom: 36 };
+const BINS = 40;
+
+function frame(host, height) {
+  const width = Math.max(240, host.clientWidth);
+  const svg = h('svg', { width: '100%', height, viewBox: `0 0 ${width} ${height}`, 'aria-hidden': 'true' });
+  const inner = { x0: MARGIN.left, x1: width - MARGIN.right, y0: height - MARGIN.bottom, y1: MARGIN.top };
+  return { svg, inner, x: (v) => inner.x0 + v * (inner.x1 - inner.x0), y: (v) => inner.y0 + v * (inner.y1 - inner.y0) };
+}
+
+function axes(plot, xTitle, yTitle, yTicks) {
+  const { svg, inner, x, y } = plot;
+  for (const tick of [0, 0.25, 0.5, 0.75, 1]) {
+    svg.append(h('line', { class: 'grid', x1: x(tick), x2: x(tick), y1: inner.y0, y2: inner.y1 }));
+    svg.append(h('text', { class: 'tick', x: x(tick), y: inner.y0 + 16, 'text-anchor': 'middle' }, tick.toString()));
+  }
+  for (const [value, label] of yTicks) {
+    svg.append(h('line', { class: 'grid', x1: inner.x0, x2: inner.x1, y1: y(value), y2: y(value) }));
+    svg.append(h('text', { class: 'tick', x: inner.x0 - 6, y: y(value) + 4, 'text-anchor': 'end' }, label));
+  }
+  svg.append(h('text', { class: 'axis', x: (inner.x0 + inner.x1) / 2, y: inner.y0 + 32, 'text-anchor': 'middle' }, xTitle));
+  svg.append(h('text', { class: 'axis', x: inner.x0, y: inner.y1 - 2, 'text-anchor': 'start' }, yTitle));
+}
+
+/** Call `move` with the position in the plot (0 to 1, from the left) while a pointer drags over `host`. */
+function draggable(host, plot, move) {
+  const { inner } = plot();
+  let held = false;
+  const at = (event) => {
+    const box = host.getBoundingClientRect();
+    const now = plot().inner ?? inner;
+    return clamp((event.clientX - box.left - now.x0) / (now.x1 - now.x0), 0, 1);
+  };
+  host.addEventListener('pointerdown', (event) => {
+    held = true;
+    host.setPointerCapture(event.pointerId);
+    move(at(event));
+    event.preventDefault();
+  });
+  host.addEventListener('pointermove', (event) => held && move(at(event)));
+  for (const name of ['pointerup', 'pointercancel']) host.addEventListener(name, () => { held = false; });
+}
+
+const redrawn = (host, draw) => new ResizeObserver(draw).observe(host);
+
+function binned(scores, labels) {
+  const counts = [new Array(BINS).fill(0), new Array(BINS).fill(0)];
+  const totals = [0, 0];
+  scores.forEach((value, i) => {
+    if (!known(value)) return;
+    counts[labels[i]][Math.min(BINS - 1, Math.floor(value * BINS))] += 1;
+    totals[labels[i]] += 1;
+  });
+  return counts.map((row, label) => row.map((count) => count / Math.max(1, totals[label])));
+}
+
+function outline(shares, top, plot) {
+  const { x, y } = plot;
+  let path = `M${x(0)},${y(0)}`;
+  shares.forEach((share, i) => { path += `V${y(share / top)}H${x((i + 1) / BINS)}`; });
+  return `${path}V${y(0)}`;
+}
+
+/** Histogram of scores by class with a movable line; `pins` are further scores to mark. */
+export class Histogram {
+  constructor(host, onThreshold) {
+    this.host = host;
+    this.data = null;
+    redrawn(host, () => this.draw());
+    if (!onThreshold) return;
+    this.plot = frame(host, host.clientHeight || 220);
+    draggable(host, () => this.plot, onThreshold);
+  }
+
+  set(scores, labels, pins = []) {
+    this.data = { shares: binned(scores, labels), pins };
+    this.draw();
+  }
+
+  draw() {
+    if (!this.data) return;
+    const plot = this.plot = frame(this.host, this.host.clientHeight || 220);
+    const top = Math.max(...this.data.shares.flat(), 1e-9);
+    axes(plot, 'membership score', 'share of its class', [[0, '0'], [1, percent(top)]]);
+    plot.svg.append(h('path', { class: 'bar member', d: outline(this.data.shares[1], top, plot) }));
+    plot.svg.append(h('path', { class: 'bar nonmember', d: outline(this.data.shares[0], top, plot) }));
+    this.line = h('g', { class: 'threshold' }, h('line', { x1: 0, x2: 0, y1: plot.inner.y0, y2: plot.inner.y1 }));
+    plot.svg.append(this.line);
+    for (const pin of this.data.pins) plot.svg.append(this.pin(plot, pin));
+    this.host.replaceChildren(plot.svg);
+    this.move(this.threshold);
+  }
+
+  pin(plot, { value, label }) {
+    const x = plot.x(value);
+    const anchor = value > 0.75 ? 'end' : value < 0.25 ? 'start' : 'middle';
+    return h('g', { class: 'pin' },
+      h('line', { x1: x, x2: x, y1: plot.inner.y0, y2: plot.inner.y1 + 16 }),
+      h('circle', { cx: x, cy: plot.inner.y1 + 16, r: 5 }),
+      h('text', { x, y: plot.inner.y1 + 8, 'text-anchor': anchor }, label));
+  }
+
+  move(threshold) {
+    this.threshold = threshold;
+    if (!this.line) return;
+    this.line.style.display = known(threshold) ? '' : 'none';
+    if (known(threshold)) this.line.style.transform = `translateX(${this.plot.x(clamp(threshold, 0, 1))}px)`;
+  }
+}
+
+/** ROC curve with a dot that is the threshold. */
+export class Roc {
+  constructor(host, onThreshold) {
+    this.host = host;
+    this.plot = frame(host, host.clientHeight || 220);
+    redrawn(host, () => this.draw());
+    draggable(host, () => this.plot, (rate) => this.curve && onThreshold(this.nearest(rate)));
+  }
+
+  /** Threshold of the highest point of the curve at this false-positive rate. */
+  nearest(rate) {
+    const { fp, threshold, nonmembers } = this.curve;
+    let index = 0;
+    while (index + 1 < fp.length && fp[index + 1] <= rate * nonmembers + 1e-9) index += 1;
+    return threshold[index];
+  }
+
+  set(curve) {
+    this.curve = curve;
+    this.draw();
+  }
+
+  draw() {
+    if (!this.curve) return;
+    const plot = this.plot = frame(this.host, this.host.clientHeight || 220);
+    const { tp, fp, members, nonmembers } = this.curve;
+    axes(plot, 'non-members wrongly flagged', 'members caught', [[0, '0'], [0.5, '0.5'], [1, '1']]);
+    plot.svg.append(h('line', { class: 'chance', x1: plot.x(0), y1: plot.y(0), x2: plot.x(1), y2: plot.y(1) }));
+    const points = tp.map((count, i) => `${plot.x(fp[i] / Math.max(1, nonmembers))},${plot.y(count / Math.max(1, members))}`);
+    plot.svg.append(h('polyline', { class: 'curve', points: points.join(' ') }));
+    this.dot = h('circle', { class: 'dot', r: 7, cx: 0, cy: 0 });
+    plot.svg.append(this.dot);
+    this.host.replaceChildren(plot.svg);
+    this.move(this.threshold ?? Infinity);
+  }
+
+  move(threshold) {
+    this.threshold = threshold;
+    if (!this.curve || !this.dot) return;
+    const at = curveIndex(this.curve, threshold);
+    const x = this.plot.x(this.curve.fp[at] / Math.max(1, this.curve.nonmembers));
+    const y = this.plot.y(this.curve.tp[at] / Math.max(1, this.curve.members));
+    this.dot.style.transform = `translate(${x}px, ${y}px)`;
+  }
+}
+
+/** Text alternatives that carry the numbers of the two charts. */
+export function describeHistogram(scores, labels, threshold) {
+  const median = (label) => {
+    const values = scores.filter((v, i) => known(v) && labels[i] === label).sort((a, b) => a - b);
+    return values.length ? values[values.length >> 1] : NaN;
+  };
+  return `Histogram of membership scores. Median of members ${fixed(median(1))}, of non-members ${fixed(median(0))}; ` +
+    `threshold ${score(threshold)}.`;
+}
+
+export function describeRoc(curve, index) {
+  return `ROC curve, area ${fixed(curve.auc)}. At the threshold ${percent(curve.tp[index] / Math.max(1, curve.members))} of members ` +
+    `are caught and ${percent(curve.fp[index] / Math.max(1, curve.nonmembers))} of non-members wrongly flagged.`;
+}

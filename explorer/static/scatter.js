@@ -1,0 +1,124 @@
+// Blind against membership score, one WebGL point per clip; marks on top are plain elements that move without a redraw.
+import { fixed, h, score } from './common.js';
+
+let plotly;
+
+/** Load plotly.js once; keep our own reference, whatever else a page puts on `window`. */
+export function loadPlotly(files) {
+  plotly ??= new Promise((resolve, reject) => {
+    const script = h('script', { src: `${files}/plotly.min.js` });
+    script.onload = () => resolve(window.Plotly);
+    script.onerror = () => reject(new Error('The chart library could not be loaded; reload the page.'));
+    document.head.append(script);
+  });
+  return plotly;
+}
+
+const ink = (name) => getComputedStyle(document.body).getPropertyValue(name).trim();
+const RANGE = [-0.03, 1.03];
+
+export class Scatter {
+  constructor(host, { onPick }) {
+    this.host = host;
+    this.onPick = onPick;
+    this.chart = h('div', { class: 'plot' });
+    this.ring = h('div', { class: 'ring', hidden: true });
+    this.line = h('div', { class: 'level', hidden: true });
+    host.append(this.chart, this.line, this.ring);
+  }
+
+  async start(files) {
+    this.plotly = await loadPlotly(files);
+    await this.plotly.newPlot(this.chart, [], this.layout(), { responsive: true, displaylogo: false, displayModeBar: false, scrollZoom: false });
+    this.chart.on('plotly_click', (event) => {
+      const hit = event.points.find((point) => point.customdata !== undefined);
+      if (hit) this.onPick(hit.customdata);
+    });
+    for (const name of ['plotly_relayout', 'plotly_afterplot']) this.chart.on(name, () => this.place());
+    new MutationObserver(() => this.recolour()).observe(document.body, { attributes: true, attributeFilter: ['class'] });
+  }
+
+  layout() {
+    const axis = (title) => ({
+      title: { text: title, font: { size: 13, color: ink('--muted') }, standoff: 8 }, range: RANGE, tickvals: [0, 0.25, 0.5, 0.75, 1],
+      gridcolor: ink('--line'), zeroline: false, tickfont: { size: 12, color: ink('--muted') },
+    });
+    return {
+      margin: { l: 52, r: 12, t: 8, b: 48 }, hovermode: 'closest', showlegend: false, uirevision: 'same', dragmode: 'zoom',
+      paper_bgcolor: 'rgba(0,0,0,0)', plot_bgcolor: 'rgba(0,0,0,0)', font: { family: 'system-ui, sans-serif' },
+      xaxis: axis(this.xTitle ?? 'blind score'), yaxis: axis('membership score'),
+      hoverlabel: { bgcolor: ink('--ground'), bordercolor: ink('--line'), font: { color: ink('--ink'), size: 13 } },
+    };
+  }
+
+  /** `points`: {x, y, labels, ids, shown (Set of indices or null)}; one canonical index per clip throughout. */
+  async set(points, xTitle) {
+    this.points = points;
+    this.xTitle = xTitle;
+    await this.plotly.react(this.chart, [this.trace(0), this.trace(1), this.wrongTrace([])], this.layout());
+    this.place();
+  }
+
+  trace(label) {
+    const { x, y, labels, ids, shown } = this.points;
+    const index = [...ids.keys()].filter((i) => labels[i] === label && y[i] !== null && x[i] !== null);
+    const colour = label ? '#D55E00' : ink('--nonmember');
+    return {
+      type: 'scattergl', mode: 'markers', x: index.map((i) => x[i]), y: index.map((i) => y[i]), customdata: index,
+      text: index.map((i) => `${ids[i]}<br>blind ${fixed(x[i])}, membership ${score(y[i])}`),
+      hovertemplate: `%{text}<extra>${label ? 'member' : 'non-member'}</extra>`,
+      marker: {
+        size: label ? 7 : 8, symbol: label ? 'circle' : 'circle-open', color: colour, line: { width: label ? 0 : 1.4, color: colour },
+        opacity: index.map((i) => (!shown || shown.has(i) ? 0.72 : 0.06)),
+      },
+    };
+  }
+
+  wrongTrace(index) {
+    const { x, y } = this.points;
+    return {
+      type: 'scattergl', mode: 'markers', x: index.map((i) => x[i]), y: index.map((i) => y[i]), hoverinfo: 'skip',
+      marker: { size: 13, symbol: 'circle-open', color: ink('--ink'), opacity: 0.45, line: { width: 1 } },
+    };
+  }
+
+  /** Ring the clips that the rule gets wrong. */
+  wrong(index) {
+    if (!this.points) return;
+    const { x, y } = this.points;
+    this.plotly.restyle(this.chart, { x: [index.map((i) => x[i])], y: [index.map((i) => y[i])] }, [2]);
+  }
+
+  recolour() {
+    if (this.points) this.set(this.points, this.xTitle).then(() => this.onRecolour?.());
+  }
+
+  select(index) {
+    this.selected = index;
+    this.place();
+  }
+
+  level(threshold) {
+    this.threshold = threshold;
+    this.place();
+  }
+
+  /** Put ring and threshold line where the axes now are. */
+  place() {
+    const layout = this.chart._fullLayout;
+    if (!layout?.xaxis || !this.points) return;
+    const { xaxis, yaxis } = layout;
+    const y = (value) => yaxis._offset + yaxis.d2p(value);
+    const inside = (value, axis) => value >= Math.min(...axis.range) && value <= Math.max(...axis.range);
+    const at = this.selected;
+    const show = at !== null && at !== undefined && this.points.y[at] !== null && inside(this.points.x[at], xaxis) && inside(this.points.y[at], yaxis);
+    this.ring.hidden = !show;
+    if (show) this.ring.style.transform = `translate(${xaxis._offset + xaxis.d2p(this.points.x[at])}px, ${y(this.points.y[at])}px)`;
+    this.line.hidden = !(this.threshold <= 1) || !inside(this.threshold, yaxis);
+    if (!this.line.hidden) {
+      this.line.style.transform = `translateY(${y(this.threshold)}px)`;
+      this.line.style.left = `${xaxis._offset}px`;
+      this.line.style.width = `${xaxis._length}px`;
+    }
+  }
+}

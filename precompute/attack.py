@@ -1,0 +1,387 @@
+"""From indicators to out-of-fold membership scores: one fold assignment per clip, one centred logit per fold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from precompute.indicators import INDICATORS
+from precompute.statistics.intervals import bootstrap_weights, estimate
+
+FOLDS = 10
+MIN_PER_CLASS = 20
+"""Clips per class under which the heatmap leaves a pair of datasets out."""
+
+
+@dataclass(frozen=True)
+class LinearModel:
+    """A standardised logistic regression of one fold, as plain numbers.
+
+    Parameters
+    ----------
+    mean, scale, coef : np.ndarray [shape=(f,)]
+        Of the training fold; a feature constant there has coefficient 0.
+    intercept : float
+    centre : float
+        Mean logit of the training fold, taken off before folds are pooled: otherwise each fold's offset would order
+        clips of different folds.
+    """
+
+    mean: np.ndarray
+    scale: np.ndarray
+    coef: np.ndarray
+    intercept: float
+    centre: float
+
+    def logit(self, features: np.ndarray) -> np.ndarray:
+        """Centred logit of each row of `features` [shape=(n, f)]; above 0 is more member-like than the average."""
+        raw = (features - self.mean) / self.scale @ self.coef + self.intercept
+        # The solver leaves differences of this order between clips that are alike; they must not order them.
+        return np.round(raw - self.centre, 9)
+
+    def as_numbers(self) -> dict[str, Any]:
+        """Give the model as lists and floats, for ``models.json``."""
+        return {
+            "mean": self.mean.tolist(),
+            "scale": self.scale.tolist(),
+            "coef": self.coef.tolist(),
+            "intercept": self.intercept,
+            "centre": self.centre,
+        }
+
+    @classmethod
+    def from_numbers(cls, numbers: Mapping[str, Any]) -> LinearModel:
+        """Read back what `as_numbers` gave; further keys are ignored."""
+        mean, scale, coef = (np.asarray(numbers[key], dtype=float) for key in ("mean", "scale", "coef"))
+        return cls(mean, scale, coef, float(numbers["intercept"]), float(numbers["centre"]))
+
+
+def assign_folds(
+    clip_ids: Sequence[str], labels: Sequence[int] | np.ndarray, n_splits: int = FOLDS, seed: int = 0
+) -> np.ndarray:
+    """Stratified folds that depend on the set of clips and the seed, not on the order of the rows.
+
+    Parameters
+    ----------
+    clip_ids : sequence of str
+        Unique.
+    labels : sequence of int
+        1 member, 0 non-member.
+    n_splits : int
+        Lowered to the size of the smaller class where that is smaller.
+    seed : int
+
+    Returns
+    -------
+    np.ndarray [shape=(n,)], int
+        Fold of each clip, 0 to ``n_splits - 1``; class sizes differ by at most one between folds.
+
+    Raises
+    ------
+    ValueError
+        If an id repeats or a class has fewer than two clips.
+    """
+    ids, classes = np.asarray(clip_ids, dtype=str), np.asarray(labels)
+    if len(np.unique(ids)) != len(ids):
+        raise ValueError("a clip occurs twice; folds are assigned once per clip")
+    smaller = min(int((classes == 1).sum()), int((classes == 0).sum()))
+    if smaller < 2:
+        raise ValueError("cross-validation needs two clips of each class")
+    n_splits = min(n_splits, smaller)
+    rng = np.random.default_rng(seed)
+    folds = np.empty(len(ids), dtype=int)
+    offset = 0
+    for label in (1, 0):
+        rows = np.flatnonzero(classes == label)
+        rows = rows[np.argsort(ids[rows], kind="stable")]
+        # The second class goes on where the first stopped, so that fold sizes stay level.
+        folds[rng.permutation(rows)] = (np.arange(len(rows)) + offset) % n_splits
+        offset += len(rows)
+    return folds
+
+
+def fit_linear(features: np.ndarray, labels: np.ndarray) -> LinearModel:
+    """Logistic regression on standardised features with equal class weights and ridge penalty (C = 1).
+
+    Parameters
+    ----------
+    features : np.ndarray [shape=(n, f)]
+        Finite.
+    labels : np.ndarray [shape=(n,)]
+        Both classes present.
+
+    Returns
+    -------
+    LinearModel
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    mean, spread = features.mean(axis=0), features.std(axis=0)
+    # Stored float32 numbers repeat to about 1e-7; a column that varies by less than 1e-6 holds rounding, not signal.
+    varies = spread > 1e-6 * np.maximum(1.0, np.abs(mean))
+    scale = np.where(varies, spread, 1.0)
+    rows = np.where(varies, (features - mean) / scale, 0.0)
+    model = LogisticRegression(class_weight="balanced", solver="newton-cholesky").fit(rows, labels)
+    coef, intercept = np.where(varies, model.coef_[0], 0.0), float(model.intercept_[0])
+    return LinearModel(mean, scale, coef, intercept, float(np.mean(rows @ coef + intercept)))
+
+
+def fit_folds(
+    features: np.ndarray, labels: np.ndarray, folds: np.ndarray, fit: Callable[..., Any] = fit_linear
+) -> dict[int, Any]:
+    """Fit one model per fold on the clips outside it.
+
+    Parameters
+    ----------
+    features : np.ndarray [shape=(n, f)]
+        Rows with a value that is not finite take no part.
+    labels, folds : np.ndarray [shape=(n,)]
+    fit : callable
+        ``fit(features, labels)`` returning an object with a ``logit`` method.
+
+    Returns
+    -------
+    dict of int to model
+        By fold; a fold whose training part lacks a class has none.
+    """
+    usable = np.isfinite(features).all(axis=1)
+    models = {}
+    for fold in np.unique(folds):
+        training = usable & (folds != fold)
+        if len(np.unique(labels[training])) == 2:
+            models[int(fold)] = fit(features[training], labels[training])
+    return models
+
+
+def apply_folds(
+    models: Mapping[int, Any], features: np.ndarray, folds: np.ndarray, recentre: bool = False
+) -> np.ndarray:
+    """Score each clip with the model that was fitted without its fold.
+
+    Parameters
+    ----------
+    models : mapping of int to model
+        From `fit_folds`.
+    features : np.ndarray [shape=(n, f)]
+    folds : np.ndarray [shape=(n,)]
+    recentre : bool
+        Take off the mean logit of the fold's training clips under *these* features. Needed where the models were fitted
+        on another condition: a condition that moves all clips alike moves them by another amount in each fold.
+
+    Returns
+    -------
+    np.ndarray [shape=(n,)]
+        Centred logits; NaN for rows that are not finite or have no model.
+    """
+    usable = np.isfinite(features).all(axis=1)
+    logits = np.full(len(features), np.nan)
+    for fold, model in models.items():
+        heldout = usable & (folds == fold)
+        training = usable & (folds != fold)
+        if heldout.any() and training.any():
+            offset = model.logit(features[training]).mean() if recentre else 0.0
+            logits[heldout] = np.round(model.logit(features[heldout]) - offset, 9)
+    return logits
+
+
+def sigmoid(logits: np.ndarray) -> np.ndarray:
+    """Map centred logits to scores in (0, 1) as float32; NaN stays NaN."""
+    return (1.0 / (1.0 + np.exp(-logits))).astype(np.float32)
+
+
+def dataset_folds(table: pd.DataFrame, seed: int = 0, n_splits: int = FOLDS) -> pd.Series:
+    """Fold of every clip of one dataset.
+
+    Parameters
+    ----------
+    table : pd.DataFrame
+        Rows of one dataset with `clip_id` and `label`; a clip may have many rows.
+    seed, n_splits : int
+
+    Returns
+    -------
+    pd.Series
+        Folds, indexed by clip_id.
+    """
+    clips = table.drop_duplicates("clip_id")
+    folds = assign_folds(clips["clip_id"].tolist(), clips["label"].to_numpy(), n_splits, seed)
+    return pd.Series(folds, index=clips["clip_id"].to_numpy(), name="fold")
+
+
+def membership_scores(scores: pd.DataFrame, seed: int = 0, n_splits: int = FOLDS) -> pd.DataFrame:
+    """Add the out-of-fold membership score of every row, both ways.
+
+    `mia_score` (refit) is fitted inside the row's own condition; `mia_score_transfer` on the ORIGINAL rows of the
+    training clips with the same scored text (the carried text's original is the generated one) and applied to the
+    held-out clips. For the original condition the two are equal.
+
+    Parameters
+    ----------
+    scores : pd.DataFrame
+        Rows of ``scores.parquet`` with the 30 indicators.
+    seed, n_splits : int
+        Of the fold assignment, which all conditions, realizations and scored texts of a dataset share.
+
+    Returns
+    -------
+    pd.DataFrame
+        A copy with the two columns, float32 in (0, 1); NaN where an indicator is not finite.
+    """
+    scores = scores.reset_index(drop=True)
+    features = scores[list(INDICATORS)].to_numpy(dtype=float)
+    labels = scores["label"].to_numpy()
+    refit, transfer = np.full(len(scores), np.nan), np.full(len(scores), np.nan)
+    for _, dataset in scores.groupby("dataset", sort=False):
+        folds = dataset["clip_id"].map(dataset_folds(dataset, seed, n_splits))
+        for _, target in dataset.groupby("target", sort=False):
+            cells = {
+                key: (rows.index.to_numpy(), folds.loc[rows.index].to_numpy())
+                for key, rows in target.groupby(["condition", "realization", "scored_text"], sort=False)
+            }
+            models = {key: fit_folds(features[rows], labels[rows], fold) for key, (rows, fold) in cells.items()}
+            for key, (rows, fold) in cells.items():
+                refit[rows] = apply_folds(models[key], features[rows], fold)
+                origin = ("original", 0, "generated" if key[2] == "carried" else key[2])
+                if key[0] == "original":
+                    transfer[rows] = refit[rows]
+                elif origin in models:
+                    transfer[rows] = apply_folds(models[origin], features[rows], fold, recentre=True)
+    scores["mia_score"] = sigmoid(refit)
+    scores["mia_score_transfer"] = sigmoid(transfer)
+    return scores
+
+
+def fold_models(scores: pd.DataFrame, seed: int = 0, n_splits: int = FOLDS) -> dict[str, dict[str, Any]]:
+    """Keep what scoring a new clip needs: the fold models of original audio and generated text.
+
+    Parameters
+    ----------
+    scores : pd.DataFrame
+        Rows of ``scores.parquet``.
+    seed, n_splits : int
+        As given to `membership_scores`.
+
+    Returns
+    -------
+    dict
+        ``{dataset: {target: {"indicators": [...], "folds": [{mean, scale, coef, intercept, centre, heldout}]}}}``,
+        plain numbers only; `heldout` holds `clip_id, label, logit` of the clips that fold's model has not seen.
+    """
+    result: dict[str, dict[str, Any]] = {}
+    for dataset, table in scores.groupby("dataset", sort=False):
+        fold_of = dataset_folds(table, seed, n_splits)
+        for target, rows in original(table).groupby("target", sort=False):
+            features = rows[list(INDICATORS)].to_numpy(dtype=float)
+            labels, folds = rows["label"].to_numpy(), fold_of.loc[rows["clip_id"]].to_numpy()
+            models = fit_folds(features, labels, folds)
+            logits = apply_folds(models, features, folds)
+            result.setdefault(str(dataset), {})[str(target)] = {
+                "indicators": list(INDICATORS),
+                "folds": [
+                    {
+                        **model.as_numbers(),
+                        "heldout": heldout(rows["clip_id"].to_numpy(), labels, logits, folds == fold),
+                    }
+                    for fold, model in models.items()
+                ],
+            }
+    return result
+
+
+def heldout(clip_ids: np.ndarray, labels: np.ndarray, logits: np.ndarray, rows: np.ndarray) -> dict[str, list[Any]]:
+    """Ids, labels and centred logits of the clips a fold's model has not seen, without those it cannot score."""
+    rows = rows & np.isfinite(logits)
+    return {
+        "clip_id": [str(name) for name in clip_ids[rows]],
+        "label": [int(label) for label in labels[rows]],
+        "logit": [float(logit) for logit in logits[rows]],
+    }
+
+
+def original(scores: pd.DataFrame, scored_text: str = "generated") -> pd.DataFrame:
+    """Rows of the original audio with one scored text."""
+    return scores[(scores["condition"] == "original") & (scores["scored_text"] == scored_text)]
+
+
+def heatmap(scores: pd.DataFrame, seed: int = 0, n_splits: int = FOLDS) -> list[dict[str, Any]]:
+    """Attack every pair of datasets (paper, Figure 2).
+
+    On the diagonal members against non-members. Off the diagonal members of the row's dataset against members of the
+    column's: there is no membership to find, so an AUC near 1 says that the indicators tell datasets apart.
+
+    Parameters
+    ----------
+    scores : pd.DataFrame
+        Rows of ``scores.parquet``.
+    seed, n_splits : int
+
+    Returns
+    -------
+    list of dict
+        `target, row, column, auc, auc_low, auc_high, n_row, n_column, kind, reason`; the AUC is None, with a reason,
+        where under `MIN_PER_CLASS` clips are left on a side. Swapping row and column swaps labels and keeps the AUC.
+    """
+    rows: list[dict[str, Any]] = []
+    for target, table in original(scores).groupby("target", sort=False):
+        names = list(dict.fromkeys(table["dataset"]))
+        for name in names:
+            part = table[table["dataset"] == name]
+            rows.append(_heatmap_cell(str(target), name, name, part, part["label"].to_numpy(), seed, n_splits))
+        for first, second in combinations(names, 2):
+            cell = _heatmap_pair(str(target), first, second, table, seed, n_splits)
+            rows.append(cell)
+            swapped = {"row": second, "column": first, "n_row": cell["n_column"], "n_column": cell["n_row"]}
+            rows.append({**cell, **swapped})
+    return rows
+
+
+def _heatmap_pair(
+    target: str, first: str, second: str, table: pd.DataFrame, seed: int, n_splits: int
+) -> dict[str, Any]:
+    """Members of one dataset against members of another, without the clips both hold."""
+    ids = [set(table.loc[table["dataset"] == name, "clip_id"]) for name in (first, second)]
+    part = table[(table["label"] == 1) & table["dataset"].isin([first, second])]
+    part = part[~part["clip_id"].isin(ids[0] & ids[1])]
+    return _heatmap_cell(target, first, second, part, (part["dataset"] == first).to_numpy().astype(int), seed, n_splits)
+
+
+def _heatmap_cell(
+    target: str, row: str, column: str, part: pd.DataFrame, labels: np.ndarray, seed: int, n_splits: int
+) -> dict[str, Any]:
+    """One cell of the heatmap: a fresh out-of-fold attack of label 1 against label 0."""
+    features = part[list(INDICATORS)].to_numpy(dtype=float)
+    usable = np.isfinite(features).all(axis=1)
+    features, labels, ids = features[usable], labels[usable], part["clip_id"].to_numpy()[usable]
+    counts = int((labels == 1).sum()), int((labels == 0).sum())
+    cell: dict[str, Any] = {
+        "target": target,
+        "row": row,
+        "column": column,
+        "auc": None,
+        "auc_low": None,
+        "auc_high": None,
+        "n_row": counts[0],
+        "n_column": counts[1],
+        "kind": "membership" if row == column else "domain",
+        "reason": None,
+    }
+    if min(counts) < MIN_PER_CLASS:
+        return {**cell, "reason": f"{counts[0]} against {counts[1]} clips are left, {MIN_PER_CLASS} a side are needed"}
+    folds = assign_folds(ids.tolist(), labels, n_splits, seed)
+    score = sigmoid(apply_folds(fit_folds(features, labels, folds), features, folds))
+    found = estimate(labels, score, bootstrap_weights(labels, seed=seed))
+    return {**cell, "auc": found.auc, "auc_low": found.low, "auc_high": found.high}
+
+
+def fold_aucs(labels: np.ndarray, score: np.ndarray, folds: np.ndarray) -> Iterator[float]:
+    """AUC inside each fold, NaN where a fold lacks a class."""
+    from precompute.statistics.roc import auc
+
+    for fold in np.unique(folds):
+        rows = (folds == fold) & np.isfinite(score)
+        yield auc(labels[rows], score[rows])

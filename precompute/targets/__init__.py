@@ -1,0 +1,195 @@
+"""Targets: the models under audit, found by embedded name, folder or hub id.
+
+Importing this package costs nothing; torch and transformers are loaded by `load_target`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from precompute.clips import InputError
+
+if TYPE_CHECKING:
+    from precompute.targets.base import Source, Target
+
+EMBEDDED: dict[str, str] = {
+    "tiny-audio-flamingo": "Audio Flamingo 3 in small, trained on half A of the embedded speech until it recalls most "
+    "of it word for word.",
+    "tiny-music-flamingo": "Music Flamingo in small, trained on the same half A with far less exposure: the weak case.",
+    "tiny-audio-flamingo-b": "The first target's recipe trained on the other half B: the unexposed control.",
+}
+"""Targets that come with the project, each with a sentence for people."""
+
+FAMILIES: dict[str, str] = {
+    "audioflamingo3": "precompute.targets.flamingo",
+    "musicflamingo": "precompute.targets.flamingo",
+}
+"""transformers' model type to the module whose ``load(source, device, dtype)`` makes a target of it."""
+
+WEIGHTS = Path(__file__).parent / "weights"
+DTYPES = ("auto", "float32", "bfloat16", "float16")
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+_DETERMINING = {".safetensors", ".json", ".jinja", ".txt", ".model"}
+
+
+def target_folder(name: str) -> Path | None:
+    """Folder of a target that lies on this machine.
+
+    Parameters
+    ----------
+    name : str
+        Embedded name, folder or hub id.
+
+    Returns
+    -------
+    Path or None
+        None where the name is a hub id or nothing at all; an embedded target's folder may not exist yet.
+    """
+    if name in EMBEDDED:
+        return WEIGHTS / name
+    folder = Path(name).expanduser()
+    return folder if folder.is_dir() else None
+
+
+def describe() -> list[tuple[str, str, bool]]:
+    """Name, description and whether its weights are there, for every embedded target."""
+    return [(name, text, (WEIGHTS / name / "config.json").is_file()) for name, text in EMBEDDED.items()]
+
+
+def default_prompt() -> str:
+    """Return the prompt for speech where neither the user nor the target's family has another."""
+    from precompute.targets.base import DEFAULT_PROMPT
+
+    return DEFAULT_PROMPT
+
+
+def load_target(
+    name_or_dir_or_hub_id: str, device: str = "auto", dtype: str = "auto", revision: str | None = None
+) -> Target:
+    """Load a model under audit.
+
+    Parameters
+    ----------
+    name_or_dir_or_hub_id : str
+        Embedded name (key of `EMBEDDED`), folder in Hugging Face layout, or hub id ``owner/name``, tried in this order.
+    device : str
+        ``auto`` (CUDA where there is one, else the CPU) or a torch device.
+    dtype : str
+        One of `DTYPES`; ``auto`` is float32 on the CPU and bfloat16 elsewhere.
+    revision : str or None
+        Hub branch, tag or commit.
+
+    Returns
+    -------
+    Target
+
+    Raises
+    ------
+    InputError
+        If there is no such model, it cannot be reached, it takes no audio, or a part of it is missing.
+    """
+    name = name_or_dir_or_hub_id
+    folder = target_folder(name)
+    if name in EMBEDDED and not (WEIGHTS / name / "config.json").is_file():
+        raise InputError(f"{name}: its weights are not here; make them with `python -m precompute train {name}`")
+    if folder is None and not _is_hub_id(name):
+        raise InputError(
+            f"no such target: {name} is neither an embedded one ({', '.join(EMBEDDED)}), nor a folder, "
+            "nor a hub id of the form owner/name"
+        )
+    if folder is not None and revision is not None:
+        raise InputError(f"{name}: a folder has no revisions; leave {revision} out or give a hub id")
+    device, dtype = _place(device, dtype)
+    config = _read_config(name, folder, revision)
+    family = str(config.get("model_type"))
+    if family not in FAMILIES:
+        raise InputError(
+            f"{name}: no audio support for models of type {family}; supported are {', '.join(sorted(FAMILIES))}"
+        )
+    loader = importlib.import_module(FAMILIES[family])
+    return loader.load(_source(name, folder, config, revision), device, dtype)
+
+
+def _is_hub_id(name: str) -> bool:
+    return _HUB_ID.fullmatch(name) is not None
+
+
+def _source(name: str, folder: Path | None, config: dict[str, Any], revision: str | None) -> Source:
+    from precompute.targets.base import Source
+
+    if folder is None:
+        commit = config.get("_commit_hash") or revision or "main"
+        return Source(id=name, location=name, local=False, revision=commit)
+    identity = name if name in EMBEDDED else folder.resolve().name
+    return Source(id=identity, location=str(folder), local=True, revision=folder_revision(folder))
+
+
+def folder_revision(folder: Path) -> str:
+    """Name the content of a model folder.
+
+    Parameters
+    ----------
+    folder : Path
+
+    Returns
+    -------
+    str
+        First 16 hexadecimal digits of SHA-256 over the names and contents of weights, configuration, tokenizer and chat
+        template: each of them determines the scores.
+    """
+    digest = hashlib.sha256()
+    for path in sorted(path for path in folder.iterdir() if path.suffix in _DETERMINING):
+        with path.open("rb") as file:
+            content = hashlib.file_digest(file, "sha256").hexdigest()
+        digest.update(f"{path.name} {content}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+def _read_config(name: str, folder: Path | None, revision: str | None) -> dict[str, Any]:
+    """Read a model's configuration file, the cheapest way to find out what it is."""
+    if folder is not None and not (folder / "config.json").is_file():
+        raise InputError(f"{name}: not a model folder, it has no config.json")
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
+    from transformers import PreTrainedConfig
+
+    from precompute.targets.base import first_line
+
+    try:
+        if folder is not None:
+            return PreTrainedConfig.get_config_dict(folder, local_files_only=True)[0]
+        return PreTrainedConfig.get_config_dict(name, revision=revision)[0]
+    except OSError as error:
+        reason: BaseException | None = error
+        while reason is not None:
+            if isinstance(reason, GatedRepoError):
+                raise InputError(
+                    f"{name}: gated; ask for access on its page and log in with `hf auth login`"
+                ) from error
+            if isinstance(reason, RevisionNotFoundError):
+                raise InputError(f"{name}: the hub has no revision {revision} of it") from error
+            if isinstance(reason, RepositoryNotFoundError):
+                raise InputError(f"no such target: there is no folder and no hub model named {name}") from error
+            reason = reason.__cause__ or reason.__context__
+        raise InputError(f"{name}: its configuration cannot be read ({first_line(error)})") from error
+
+
+def _place(device: str, dtype: str) -> tuple[str, str]:
+    """Resolve ``auto`` and refuse what this machine does not have."""
+    import torch
+
+    if dtype not in DTYPES:
+        raise InputError(f"unknown dtype {dtype}: choose one of {', '.join(DTYPES)}")
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        kind = torch.device(device).type
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:  # torch has no one class for "no such device"
+        raise InputError(f"device {device} cannot be used here") from error
+    if dtype == "auto":
+        dtype = "float32" if kind == "cpu" else "bfloat16"
+    return device, dtype

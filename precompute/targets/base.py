@@ -1,0 +1,530 @@
+"""What the audit asks of a model, and how any decoder-only chat model of transformers answers it.
+
+`Target` is the protocol. `ChatTarget` fulfils it for models that read audio through a processor with a chat template
+and write text through a key-value cache; a family that differs overrides the one method in which it differs.
+torch is imported inside functions, so that naming a target costs nothing.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from precompute.clips import InputError, content_hash
+from precompute.indicators import STATISTICS, TokenStats
+
+if TYPE_CHECKING:
+    import torch
+
+DEFAULT_PROMPT = "Transcribe the input speech."
+LOGITS_AT_ONCE = 2**26
+"""Largest number of logits (rows x positions x vocabulary) in memory while given text is scored."""
+PREFILL_BYTES = 2**30
+"""Memory for the read-in inputs kept between calls: several texts are scored under one audio."""
+
+
+class Target(Protocol):
+    """A model under audit.
+
+    Attributes
+    ----------
+    id : str
+        Embedded name, folder name or hub id.
+    revision : str
+        What determines the numbers besides the id: a hub commit or a hash of the folder's files.
+    dtype : str
+        Of the weights, for instance ``float32``; log-probabilities are float32 always.
+    family : str
+        transformers' model type.
+    default_prompt : str
+        What to ask where the user gives no prompt.
+    """
+
+    id: str
+    revision: str
+    dtype: str
+    family: str
+    default_prompt: str
+
+    def generate(self, audios: Sequence[np.ndarray], prompt: str, max_new_tokens: int) -> list[TokenStats]:
+        """Decode greedily from raw logits and keep the statistics of that very pass.
+
+        Parameters
+        ----------
+        audios : sequence of np.ndarray [shape=(n_samples,)]
+            One batch of clips, 16 kHz mono float32.
+        prompt : str
+        max_new_tokens : int
+
+        Returns
+        -------
+        list of TokenStats
+            One per clip; the end token, where it was reached, is the last token.
+        """
+        ...
+
+    def score(self, audios: Sequence[np.ndarray], prompt: str, token_ids: Sequence[Sequence[int]]) -> list[TokenStats]:
+        """Score given ids as the answer to (audio, prompt), by teacher forcing.
+
+        Parameters
+        ----------
+        audios : sequence of np.ndarray [shape=(n_samples,)]
+            One batch of clips, 16 kHz mono float32.
+        prompt : str
+        token_ids : sequence of sequences of int
+            One answer per clip; may be empty.
+
+        Returns
+        -------
+        list of TokenStats
+            One per clip.
+        """
+        ...
+
+    def encode(self, text: str) -> list[int]:
+        """Return the ids that the model would have to write for `text`, end token included."""
+        ...
+
+
+def token_statistics(logits: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
+    """Reduce logits to the numbers kept per token, on their device and in float32.
+
+    Parameters
+    ----------
+    logits : torch.Tensor [shape=(..., V)]
+        Raw logits of the positions that predict `chosen`; an entry may be -inf.
+    chosen : torch.Tensor [shape=(...)], int
+        Scored token ids.
+
+    Returns
+    -------
+    torch.Tensor [shape=(..., 8)], float32
+        Columns as in `precompute.indicators.STATISTICS`.
+    """
+    import torch
+
+    log_p = logits.float().log_softmax(-1)
+    p = log_p.exp()
+    # The tolerance keeps uniform logits, which rounding puts just below 1 / V, from counting no entry at all.
+    plausible = (p * p.shape[-1] >= 1 - 1e-4).sum(-1).clamp(min=1)
+    entropy = torch.special.entr(p).sum(-1)
+    spread = torch.where(p > 0, p * (log_p + entropy[..., None]).square(), 0.0).sum(-1)
+    best = p.topk(2, dim=-1).values
+    columns = {
+        "logprob": log_p.gather(-1, chosen[..., None])[..., 0],
+        "renyi_0": plausible.float().log(),
+        "entropy": entropy,
+        "renyi_2": -(2 * log_p).logsumexp(-1),
+        "renyi_inf": -log_p.amax(-1),
+        "gap": best[..., 0] - best[..., 1],
+        "mean_logprob": -entropy,
+        "std_logprob": spread.sqrt(),
+    }
+    return torch.stack([columns[name] for name in STATISTICS], dim=-1)
+
+
+def pieces(tokenizer: Any, ids: Sequence[int]) -> tuple[str, ...]:
+    """Readable piece of every token; joined they are the whole decoded text, special tokens shown.
+
+    A character that spans several byte-level tokens is given to the last of them.
+
+    Parameters
+    ----------
+    tokenizer : PreTrainedTokenizerBase
+    ids : sequence of int
+
+    Returns
+    -------
+    tuple of str
+        As long as `ids`.
+    """
+    # A piece is what decoding adds to the piece before it: some tokenizers decode a word alone without its space.
+    result: list[str] = []
+    begin = done = 0
+    for end in range(1, len(ids) + 1):
+        before = _decode(tokenizer, ids[begin:done])
+        text = _decode(tokenizer, ids[begin:end])
+        if text.endswith("�") and end < len(ids):
+            result.append("")
+            continue
+        result.append(text[len(before) :])
+        begin, done = done, end
+    return tuple(result)
+
+
+def _decode(tokenizer: Any, ids: Sequence[int], skip_special_tokens: bool = False) -> str:
+    return tokenizer.decode(list(ids), skip_special_tokens=skip_special_tokens, clean_up_tokenization_spaces=False)
+
+
+@dataclass
+class Prefill:
+    """A batch of inputs that the model has read: what every continuation starts from.
+
+    Parameters
+    ----------
+    logits : torch.Tensor [shape=(n, V)]
+        Of the position that predicts the first answer token.
+    cache : transformers.Cache
+    mask : torch.Tensor [shape=(n, n_positions)], int
+        1 where a position is real, 0 where it is padding on the left.
+    """
+
+    logits: torch.Tensor
+    cache: Any
+    mask: torch.Tensor
+
+    def select(self, rows: torch.Tensor) -> Prefill:
+        """Copy the given rows, in that order and as often as they are named."""
+        cache = copy.deepcopy(self.cache)
+        cache.batch_select_indices(rows)
+        return Prefill(self.logits[rows], cache, self.mask[rows])
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of the key-value cache."""
+        return sum(layer.keys.nbytes + layer.values.nbytes for layer in self.cache.layers)
+
+
+class ChatTarget:
+    """A `Target` made of a decoder-only model with a key-value cache and a processor with a chat template.
+
+    Only the model's forward pass is used: no sampling, no logits processor and no length rule of a generation
+    configuration takes part; of it only the end tokens are read. One thread at a time: recent inputs are remembered.
+
+    Parameters
+    ----------
+    model : PreTrainedModel
+        In evaluation mode, on its device.
+    processor : ProcessorMixin
+        Pads prompts on the left.
+    id, revision : str
+        See `Target`.
+    default_prompt : str
+    """
+
+    def __init__(
+        self, model: Any, processor: Any, *, id: str, revision: str, default_prompt: str = DEFAULT_PROMPT
+    ) -> None:
+        self.model = model
+        self.processor = processor
+        self.tokenizer = processor.tokenizer
+        self.id = id
+        self.revision = revision
+        self.default_prompt = default_prompt
+        self.dtype = str(model.dtype).removeprefix("torch.")
+        self.family = str(model.config.model_type)
+        self.end_ids = end_tokens(model, self.tokenizer)
+        self._prefills: OrderedDict[tuple[str, ...], Prefill] = OrderedDict()
+
+    def generate(self, audios: Sequence[np.ndarray], prompt: str, max_new_tokens: int) -> list[TokenStats]:
+        """Decode greedily from raw logits; see `Target.generate`."""
+        import torch
+
+        if not len(audios):
+            return []
+        with torch.inference_mode():
+            state = self.prefill(audios, prompt)
+            logits, mask = state.logits, state.mask
+            device = logits.device
+            ends = torch.tensor(self.end_ids, device=device)
+            rows = torch.arange(len(audios), device=device)
+            ids = torch.full((len(audios), max_new_tokens), -1, device=device)
+            numbers = torch.full((*ids.shape, len(STATISTICS)), torch.nan, device=device)
+            for step in range(max_new_tokens):
+                chosen = logits.argmax(-1)
+                ids[rows, step] = chosen
+                numbers[rows, step] = token_statistics(logits, chosen)
+                going = torch.nonzero(~torch.isin(chosen, ends))[:, 0]
+                if step + 1 == max_new_tokens or not len(going):
+                    break
+                if len(going) < len(rows):  # finished rows leave the batch instead of being decoded on
+                    rows, chosen, mask = rows[going], chosen[going], mask[going]
+                    state.cache.batch_select_indices(going)
+                mask = torch.cat([mask, mask.new_ones(len(mask), 1)], dim=1)
+                logits = self.step(chosen[:, None], mask, state.cache)[:, -1]
+        lengths = (ids >= 0).sum(1).tolist()
+        return self._collect([row[:n] for row, n in zip(ids.tolist(), lengths, strict=True)], numbers)
+
+    def score(self, audios: Sequence[np.ndarray], prompt: str, token_ids: Sequence[Sequence[int]]) -> list[TokenStats]:
+        """Teacher-force given ids in chunks of positions; see `Target.score`."""
+        import torch
+
+        if len(audios) != len(token_ids):
+            raise ValueError(f"{len(audios)} clips but {len(token_ids)} texts")
+        answers = [[int(token) for token in ids] for ids in token_ids]
+        longest = max(map(len, answers), default=0)
+        if not longest:
+            return self._collect(answers, np.zeros((len(answers), 0, len(STATISTICS)), dtype=np.float32))
+        with torch.inference_mode():
+            state = self.prefill(audios, prompt)
+            mask = state.mask
+            ids = torch.tensor([row + [0] * (longest - len(row)) for row in answers], device=mask.device)
+            width = torch.tensor([len(row) for row in answers], device=mask.device)
+            real = (torch.arange(longest, device=mask.device) < width[:, None]).to(mask.dtype)
+            numbers = [token_statistics(state.logits[:, None], ids[:, :1])]
+            chunk = max(1, LOGITS_AT_ONCE // state.logits.numel())
+            for first in range(0, longest - 1, chunk):
+                read = slice(first, min(first + chunk, longest - 1))  # reading token j predicts token j + 1
+                mask = torch.cat([mask, real[:, read]], dim=1)
+                logits = self.step(ids[:, read], mask, state.cache)
+                numbers.append(token_statistics(logits, ids[:, read.start + 1 : read.stop + 1]))
+            return self._collect(answers, torch.cat(numbers, dim=1))
+
+    def encode(self, text: str) -> list[int]:
+        """Return the ids that the model would have to write for `text`, end token included.
+
+        Parameters
+        ----------
+        text : str
+            Taken literally: a special token spelled out in it is plain text.
+
+        Returns
+        -------
+        list of int
+        """
+        ids = self.tokenizer(text, add_special_tokens=False, split_special_tokens=True).input_ids
+        return [*ids, self.end_ids[0]]
+
+    def prefill(self, audios: Sequence[np.ndarray], prompt: str) -> Prefill:
+        """Let the model read (audio, prompt) for a batch; equal audio is read once, recent batches are remembered.
+
+        Parameters
+        ----------
+        audios : sequence of np.ndarray [shape=(n_samples,)]
+        prompt : str
+
+        Returns
+        -------
+        Prefill
+            A copy that the caller may continue, one row per clip.
+        """
+        import torch
+
+        hashes = [content_hash(audio) for audio in audios]
+        distinct = list(dict.fromkeys(hashes))
+        key = (prompt, *distinct)
+        with torch.inference_mode():
+            if key in self._prefills:
+                self._prefills.move_to_end(key)
+                state = self._prefills[key]
+            else:
+                state = self.read([audios[hashes.index(one)] for one in distinct], prompt)
+                self._prefills[key] = state
+                while sum(one.nbytes for one in self._prefills.values()) > PREFILL_BYTES:
+                    self._prefills.popitem(last=False)
+            return state.select(torch.tensor([distinct.index(one) for one in hashes], device=state.mask.device))
+
+    def read(self, audios: Sequence[np.ndarray], prompt: str) -> Prefill:
+        """Run the prompt and the audio of a batch through the model, without memory of earlier calls."""
+        inputs = self.inputs(audios, prompt).to(self.model.device, self.model.dtype)
+        mask = inputs["attention_mask"]
+        output = self.model(**inputs, position_ids=positions(mask), use_cache=True, logits_to_keep=1)
+        return Prefill(output.logits[:, -1], output.past_key_values, mask)
+
+    def step(self, ids: torch.Tensor, mask: torch.Tensor, cache: Any) -> torch.Tensor:
+        """Read further tokens of a batch.
+
+        Parameters
+        ----------
+        ids : torch.Tensor [shape=(n, k)]
+            Tokens to read.
+        mask : torch.Tensor [shape=(n, n_positions)]
+            Over everything read, these tokens included.
+        cache : transformers.Cache
+            Grown in place.
+
+        Returns
+        -------
+        torch.Tensor [shape=(n, k, V)]
+            Logits of what follows each token.
+        """
+        output = self.model(
+            input_ids=ids,
+            attention_mask=mask,
+            position_ids=positions(mask)[:, -ids.shape[1] :],
+            past_key_values=cache,
+            use_cache=True,
+        )
+        return output.logits
+
+    def inputs(self, audios: Sequence[np.ndarray], prompt: str) -> Any:
+        """Prepare a batch with the model's own processor and chat template, text before audio.
+
+        Parameters
+        ----------
+        audios : sequence of np.ndarray [shape=(n_samples,)]
+        prompt : str
+
+        Returns
+        -------
+        transformers.BatchFeature
+            Padded on the left.
+
+        Raises
+        ------
+        InputError
+            If the prompt spells out a special token, or audio is not a row of finite numbers.
+        """
+        special = [token for token in self.tokenizer.all_special_tokens if token in prompt]
+        if special:
+            raise InputError(f"the prompt may not contain {special[0]}, which {self.id} reserves")
+        turns = [
+            [
+                {
+                    "role": "user",
+                    "content": [
+                        {"type": "text", "text": prompt},
+                        {"type": "audio", "audio": self.fit(checked(audio))},
+                    ],
+                }
+            ]
+            for audio in audios
+        ]
+        return self.processor.apply_chat_template(turns, tokenize=True, add_generation_prompt=True, return_dict=True)
+
+    def fit(self, audio: np.ndarray) -> np.ndarray:
+        """Adapt audio to what the family's processor can take; by default it can take everything."""
+        return audio
+
+    def _collect(self, ids: Sequence[list[int]], numbers: Any) -> list[TokenStats]:
+        table = np.asarray(numbers if isinstance(numbers, np.ndarray) else numbers.cpu().numpy(), dtype=np.float32)
+        return [
+            TokenStats.from_numbers(
+                ids=np.asarray(row, dtype=np.int64),
+                numbers=table[index, : len(row)].copy(),
+                tokens=pieces(self.tokenizer, row),
+                text=_decode(self.tokenizer, row, skip_special_tokens=True),
+            )
+            for index, row in enumerate(ids)
+        ]
+
+
+def checked(audio: np.ndarray) -> np.ndarray:
+    """Return audio as contiguous float32; refuse what is not a row of finite numbers."""
+    samples = np.ascontiguousarray(audio, dtype=np.float32)
+    if samples.ndim != 1 or not np.isfinite(samples).all():
+        raise InputError(f"audio must be a row of finite numbers, not an array of shape {samples.shape}")
+    return samples
+
+
+def positions(mask: torch.Tensor) -> torch.Tensor:
+    """Position of every token among the real ones, shape and type of `mask`; padding on the left does not count."""
+    return (mask.cumsum(-1) - 1).clamp(min=0)
+
+
+def end_tokens(model: Any, tokenizer: Any) -> list[int]:
+    """End tokens of a model; the tokenizer's own, which closes a chat turn, comes first where it is among them."""
+    configured = model.generation_config.eos_token_id
+    ids = [configured] if isinstance(configured, int) else list(configured or [])
+    own = tokenizer.eos_token_id
+    if own is not None and (own in ids or not ids):
+        ids = [own, *(one for one in ids if one != own)]
+    if not ids:
+        raise InputError("the model names no end token, neither in its generation config nor in its tokenizer")
+    return ids
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a target is loaded from.
+
+    Parameters
+    ----------
+    id : str
+        Name for people and cache keys.
+    location : str
+        Folder or hub id.
+    local : bool
+        Whether `location` is a folder; then nothing is looked for elsewhere.
+    revision : str
+        Hub commit, or hash of the folder.
+    """
+
+    id: str
+    location: str
+    local: bool
+    revision: str
+
+
+def load_parts(
+    source: Source, device: str, dtype: str, auto_class: str = "AutoModelForMultimodalLM"
+) -> tuple[Any, Any]:
+    """Load a model and its processor through transformers' auto classes, and check that they are whole.
+
+    Parameters
+    ----------
+    source : Source
+    device : str
+        A torch device.
+    dtype : str
+        Name of a torch dtype.
+    auto_class : str
+        transformers' auto class that lists the family.
+
+    Returns
+    -------
+    tuple of (PreTrainedModel, ProcessorMixin)
+
+    Raises
+    ------
+    InputError
+        If the processor, its chat template, or weights are missing.
+    """
+    import torch
+    import transformers
+    from huggingface_hub.errors import StrictDataclassError
+    from safetensors import SafetensorError
+
+    where: dict[str, Any] = {"local_files_only": True} if source.local else {"revision": source.revision}
+    try:
+        processor = transformers.AutoProcessor.from_pretrained(source.location, **where)
+    except (OSError, ValueError, TypeError, AttributeError, StrictDataclassError) as error:
+        raise InputError(f"{source.id}: its audio processor is missing or incomplete ({first_line(error)})") from error
+    if not hasattr(processor, "tokenizer") or not hasattr(processor, "feature_extractor"):
+        raise InputError(f"{source.id}: it comes without an audio processor (preprocessor or processor config)")
+    if not getattr(processor, "chat_template", None):
+        raise InputError(f"{source.id}: its processor has no chat template to put audio and prompt into")
+    try:
+        with quiet_loading():
+            model, report = getattr(transformers, auto_class).from_pretrained(
+                source.location,
+                dtype=getattr(torch, dtype),
+                use_safetensors=True,  # the other format is a pickle
+                output_loading_info=True,
+                **where,
+            )
+    except (OSError, ValueError, RuntimeError, SafetensorError, StrictDataclassError) as error:
+        raise InputError(f"{source.id}: its weights cannot be loaded ({first_line(error)})") from error
+    missing = sorted(report["missing_keys"])
+    if missing:
+        raise InputError(f"{source.id}: its weights lack {len(missing)} tensors, {missing[0]} among them")
+    try:
+        return model.to(device).eval(), processor
+    except torch.OutOfMemoryError as error:
+        size = sum(one.nbytes for one in model.parameters()) / 2**30
+        raise InputError(f"{source.id}: its weights need {size:.1f} GiB, more than is free on {device}") from error
+
+
+@contextmanager
+def quiet_loading() -> Iterator[None]:
+    """Hide transformers' own progress bars: the audit has one."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
+
+
+def first_line(error: BaseException) -> str:
+    """Start of an error message, for use inside a sentence."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")[:200]
