@@ -3,7 +3,6 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
-MAKEFLAGS += --no-print-directory
 
 # Clips per class and cohort that `make demo` audits; `make audit` takes all of them.
 DEMO_LIMIT ?= 150
@@ -16,6 +15,7 @@ PACKAGES := $(shell cat packages.txt)
 TEST_PACKAGES := chromium
 EMBEDDED := --dataset core-clean --dataset core-shift --dataset core-both --dataset core-unseen \
 	--target tiny-audio-flamingo --target tiny-music-flamingo --target tiny-audio-flamingo-b
+WHOLE := $(if $(wildcard bundles/full/audit.json),bundles/full)
 # What a bundle is computed by: a newer version of the code looks at it again, and the cache keeps that short.
 SOURCES := $(shell find precompute -name '*.py' -o -name '*.json' -o -name '*.safetensors')
 
@@ -35,26 +35,20 @@ help:
 	make clean-cache  remove the cache of scores, of your own audits too
 	TEXT
 
-demo: setup
-	@if [ -f bundles/full/audit.json ]; then
-		bundle=bundles/full
-	else
-		bundle=bundles/demo
-		$(MAKE) $$bundle/audit.json
-	fi
-	exec .venv/bin/python app.py --bundle $$bundle --port $(PORT)
+# The whole bundle is shown where it exists, as it is; only `make audit` computes it.
+demo: setup $(if $(WHOLE),,bundles/demo/audit.json)
+	@exec .venv/bin/python app.py --bundle $(or $(WHOLE),bundles/demo) --port $(PORT)
 
-audit: setup
-	@$(MAKE) bundles/full/audit.json
+audit: bundles/full/audit.json
 
 # audit.json is written last, so it stands for the whole bundle. It is touched because an audit that finds its
 # bundle up to date leaves it alone.
-bundles/demo/audit.json: $(SOURCES)
-	@echo "auditing $(DEMO_LIMIT) clips per class of each embedded cohort; 'make audit' does all of them"
+bundles/demo/audit.json: $(SOURCES) | setup
+	@echo "auditing $(DEMO_LIMIT) clips per class of each embedded cohort; 'make audit' takes all of them"
 	.venv/bin/python -m precompute audit $(EMBEDDED) --limit $(DEMO_LIMIT) --out bundles/demo --cache .cache/audit
 	touch $@
 
-bundles/full/audit.json: $(SOURCES)
+bundles/full/audit.json: $(SOURCES) | setup
 	.venv/bin/python -m precompute audit $(EMBEDDED) --out bundles/full --cache .cache/audit
 	touch $@
 
@@ -85,7 +79,8 @@ lint: $(TESTING)
 		$(PYTHON) -m venv .venv
 	else
 		$(PYTHON) -m venv --without-pip .venv
-		.venv/bin/python .sounds/usr/share/python-wheels/pip-*.whl/pip install --quiet pip
+		wheel=(.sounds/usr/share/python-wheels/pip-*.whl)
+		.venv/bin/python $$wheel/pip install pip
 	fi
 	touch $@
 

@@ -57,7 +57,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         site = build_site(served)
         site.queue(max_size=20)
         site.launch(
-            server_name=options.host, server_port=options.port, prevent_thread_lock=True, quiet=True, **launch_options(served)
+            server_name=options.host,
+            server_port=options.port,
+            prevent_thread_lock=True,
+            quiet=True,
+            **launch_options(served),
         )
         print(f"The explorer is at http://{options.host}:{options.port}  (Ctrl-C ends it)", flush=True)
         site.block_thread()

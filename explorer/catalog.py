@@ -22,7 +22,10 @@ FAMILIES = {
 TEXTS = {
     "generated": ("what the model wrote", "The model decodes anew from this audio, then that text is scored."),
     "carried": ("what it wrote for the original", "The text written for the original audio, scored under this audio."),
-    "reference": ("the known transcript", "The known transcript, scored under this audio: shows memory of the text itself."),
+    "reference": (
+        "the known transcript",
+        "The known transcript, scored under this audio: shows memory of the text itself.",
+    ),
 }
 """Scored text to (label, explanation)."""
 
@@ -92,7 +95,9 @@ class Catalog:
     def inputs(self) -> list[Input]:
         """Every condition and realization, the original first."""
         return [
-            Input(c["name"], r, input_label(c["name"], r, c["realizations"]), input_key(c["name"], r, c["realizations"]))
+            Input(
+                c["name"], r, input_label(c["name"], r, c["realizations"]), input_key(c["name"], r, c["realizations"])
+            )
             for c in self.bundle.audit["conditions"]
             for r in range(c["realizations"])
         ]
@@ -119,7 +124,7 @@ class Catalog:
         return found.get("title") or dataset
 
     def targets_of(self, dataset: str) -> list[int]:
-        """Indices of the targets that scored a dataset."""
+        """Give the indices of the targets that scored a dataset."""
         return [i for i, target in enumerate(self.targets) if (dataset, target["id"]) in self.pairs]
 
     @property

@@ -36,17 +36,21 @@ def page(catalog: Catalog) -> str:
     )
     return (
         '<div class="page"><h1>What does the score hang on: voice, words, or length?</h1>'
-        '<p class="text">Each column swaps the audio, each row scores another text. Shade is the distance from 0.5, which is chance. '
+        '<p class="text">Each column swaps the audio, each row scores another text. Shade is the distance from '
+        "0.5, which is chance. "
         "Choose a cell to hear its clips.</p>"
         f'<form class="choices" onsubmit="return false" aria-label="What is shown">{selects}</form>{grids}'
-        '<p class="note" data-part="none" hidden>This target was not run on this dataset. Choose another pair above.</p></div>'
+        '<p class="note" data-part="none" hidden>This target was not run on this dataset. Choose another pair '
+        "above.</p></div>"
     )
 
 
 def _grid(catalog: Catalog, dataset: str, target: str, fit: str) -> str:
     cells = cells_of(catalog, dataset, target, fit)
     conditions = [c for c in catalog.bundle.audit["conditions"] if any(key[1] == c["name"] for key in cells)]
-    head = "".join(f'<th scope="col" title="{escape(c["description"])}">{escape(_label(c["name"]))}</th>' for c in conditions)
+    head = "".join(
+        f'<th scope="col" title="{escape(c["description"])}">{escape(_label(c["name"]))}</th>' for c in conditions
+    )
     body = "".join(
         f'<tr><th scope="row" title="{escape(why)}">{escape(label)}<span class="under">{escape(why)}</span></th>'
         + "".join(_cell(cells.get((text, c["name"])), c, dataset, target, text, fit) for c in conditions)
@@ -56,9 +60,12 @@ def _grid(catalog: Catalog, dataset: str, target: str, fit: str) -> str:
     return (
         f'<section data-grid="{escape(f"{dataset}|{target}|{fit}")}" hidden>'
         f'<p class="lead">{escape(meaning(cells))}</p>'
-        f'<div class="scroll"><table class="grid-table"><thead><tr><td></td>{head}</tr></thead><tbody>{body}</tbody></table></div>'
-        f'<p class="muted small text">{escape(FITS[fit][1])} Intervals are 95%; ± is the standard deviation over voices. “Cannot read” means '
-        "that the target gets more than 80% of non-members’ words wrong in this audio, so that its own text says nothing about memory there."
+        f'<div class="scroll"><table class="grid-table"><thead><tr><td></td>{head}</tr></thead>'
+        f"<tbody>{body}</tbody></table></div>"
+        f'<p class="muted small text">{escape(FITS[fit][1])} Intervals are 95%; ± is the standard deviation '
+        f"over voices. “Cannot read” means "
+        "that the target gets more than 80% of non-members’ words wrong in this audio, so that its own text "
+        "says nothing about memory there."
         "</p></section>"
     )
 
@@ -96,9 +103,13 @@ def _cell(row: dict[str, Any] | None, condition: dict[str, Any], dataset: str, t
         lines.append(f"word error {100 * row['wer_member']:.0f}% / {100 * row['wer_non_member']:.0f}%")
     if row.get("readable") is False and text != "reference":
         lines.append("cannot read this audio")
-    title = f"{_label(condition['name'])}, {TEXTS[text][0]}: AUC {auc(row)}, {row['n_member']} members, {row['n_non_member']} non-members, {row.get('method', '')}. Word error: members / non-members."
+    title = (
+        f"{_label(condition['name'])}, {TEXTS[text][0]}: AUC {auc(row)}, {row['n_member']} members, "
+        f"{row['n_non_member']} non-members, {row.get('method', '')}. Word error: members / non-members."
+    )
     return (
-        f'<td class="cell" style="--shade:{strength};--tone:{tone}" title="{escape(title)}"><a href="{address}"><strong>{row["auc"]:.2f}</strong>'
+        f'<td class="cell" style="--shade:{strength};--tone:{tone}" title="{escape(title)}"><a href="{address}">'
+        f"<strong>{row['auc']:.2f}</strong>"
         f'<span class="under">{"<br>".join(line for line in lines if line)}</span></a></td>'
     )
 
@@ -122,7 +133,8 @@ def meaning(cells: dict[tuple[str, str], dict[str, Any]]) -> str:
         return "The original audio was not scored here, so there is nothing to compare with."
     if original["auc_low"] <= 0.5:
         return (
-            f"Nothing to collapse: with the original audio the AUC is {auc(original)}, which includes chance, so the other "
+            f"Nothing to collapse: with the original audio the AUC is {auc(original)}, which includes chance, "
+            f"so the other "
             "columns cannot show what a memory hangs on."
         )
     start = f"With the original audio the AUC is {auc(original)}. "
@@ -138,13 +150,18 @@ def meaning(cells: dict[tuple[str, str], dict[str, Any]]) -> str:
         )
     voice = cells.get(("generated", "resynthesis"))
     if voice and voice.get("readable") is False:
-        return start + "This target cannot read the other voice, so its collapse there says nothing about what the memory hangs on."
+        return (
+            start + "This target cannot read the other voice, so its collapse there says nothing about what the "
+            "memory hangs on."
+        )
     if all(known(row.get("auc_high")) and row["auc_high"] < COLLAPSED for row in reference):
         return start + (
-            f"Without the recording nothing is left, not even on the known transcript (at most {strongest['auc_high']:.2f} "
+            f"Without the recording nothing is left, not even on the known transcript (at most "
+            f"{strongest['auc_high']:.2f} "
             f"under {where}): consistent with memory bound to the recording."
         )
     return start + (
-        f"The transcript row could still hide a memory of the words (up to {strongest['auc_high']:.2f} under {where}), so no "
+        f"The transcript row could still hide a memory of the words (up to {strongest['auc_high']:.2f} under "
+        f"{where}), so no "
         "claim of binding is made."
     )

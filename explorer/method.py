@@ -40,31 +40,39 @@ def page(catalog: Catalog) -> str:
 
 
 def picture() -> str:
-    """The three phases as one picture."""
+    """Draw the three phases as one picture."""
     boxes = "".join(
-        f'<g transform="translate({2 + 320 * i} 2)"><rect width="288" height="104" rx="8" fill="var(--raised)" stroke="var(--line)"/>'
+        f'<g transform="translate({2 + 320 * i} 2)"><rect width="288" height="104" rx="8" fill="var(--raised)" '
+        f'stroke="var(--line)"/>'
         f'<text class="name" x="16" y="30">{escape(name)}</text><text x="16" y="54">{escape(what)}</text>'
         f'<text class="ask" x="16" y="84">{escape(ask)}</text></g>'
         for i, (name, what, ask) in enumerate(STEPS)
     )
     arrows = "".join(
-        f'<path d="M{294 + 320 * i} 54h22m-7 -6l7 6l-7 6" fill="none" stroke="var(--muted)" stroke-width="2"/>' for i in range(2)
+        f'<path d="M{294 + 320 * i} 54h22m-7 -6l7 6l-7 6" fill="none" stroke="var(--muted)" stroke-width="2"/>'
+        for i in range(2)
     )
     said = " Then: ".join(f"{name}: {what}. {ask}" for name, what, ask in STEPS)
     return (
-        f'<div class="scroll"><svg class="phases" viewBox="0 0 934 110" style="min-width:720px;width:100%;max-width:1000px" role="img" '
+        f'<div class="scroll"><svg class="phases" viewBox="0 0 934 110" '
+        f'style="min-width:720px;width:100%;max-width:1000px" role="img" '
         f'aria-label="{escape(said)}">{boxes}{arrows}</svg></div>'
     )
 
 
 def _classes() -> str:
     return (
-        '<h2>Words</h2><p class="text">A <strong>member</strong> is a clip that a list claims was in a target’s training data, a '
-        "<strong>non-member</strong> one that it claims was not. A higher score is more member-like. AUC is how often a member scores "
-        "higher than a non-member: 0.5 is chance, and no AUC is ever turned round after the fact. Nothing here says that one clip "
+        '<h2>Words</h2><p class="text">A <strong>member</strong> is a clip that a list claims was in a target’s '
+        "training data, a "
+        "<strong>non-member</strong> one that it claims was not. A higher score is more member-like. AUC is how "
+        "often a member scores "
+        "higher than a non-member: 0.5 is chance, and no AUC is ever turned round after the fact. Nothing here "
+        "says that one clip "
         "“was in training”; it says how many known non-members score as high.</p>"
-        '<p class="text"><strong>Known limits.</strong> The attack learns any difference between the classes, whichever way round, so its direction is read from the '
-        "average surprise alone. Intervals come from a bootstrap of fixed out-of-fold scores and are somewhat narrow, because "
+        '<p class="text"><strong>Known limits.</strong> The attack learns any difference between the classes, '
+        "whichever way round, so its direction is read from the "
+        "average surprise alone. Intervals come from a bootstrap of fixed out-of-fold scores and are somewhat "
+        "narrow, because "
         "they leave out the refitting.</p>"
     )
 
@@ -81,14 +89,20 @@ def _verdicts() -> str:
 def _conditions(catalog: Catalog) -> str:
     used = {row["name"]: row for row in catalog.bundle.audit["conditions"]}
     rows = [
-        [f"<code>{escape(name)}</code>", escape(condition.description), str(condition.realizations), "yes" if name in used else "no"]
+        [
+            f"<code>{escape(name)}</code>",
+            escape(condition.description),
+            str(condition.realizations),
+            "yes" if name in used else "no",
+        ]
         for name, condition in CONDITIONS.items()
     ]
     texts = [[escape(label), escape(why)] for label, why in TEXTS.values()]
     fits = [[escape(label), escape(why)] for label, why in FITS.values()]
     return (
         f"<h2>Audio conditions</h2>{table(('name', 'what is heard', 'versions', 'in this bundle'), rows)}"
-        f"<h2>Which text is scored</h2>{table(('text', 'meaning'), texts)}<h2>How the attack is used</h2>{table(('way', 'meaning'), fits)}"
+        f"<h2>Which text is scored</h2>{table(('text', 'meaning'), texts)}<h2>How the attack is "
+        f"used</h2>{table(('way', 'meaning'), fits)}"
     )
 
 
@@ -97,10 +111,13 @@ def _indicators() -> str:
         return [[f"<code>{escape(name)}</code>", escape(EXPLANATIONS.get(name, ""))] for name in names]
 
     return (
-        f"<h2>The {len(INDICATORS)} indicators</h2><p class='text'>From the next-token probabilities of the scored text. A standardised logistic regression over "
+        f"<h2>The {len(INDICATORS)} indicators</h2><p class='text'>From the next-token probabilities of the "
+        f"scored text. A standardised logistic regression over "
         "them, always fitted on other clips than it scores, is the membership score.</p>"
-        f"<details><summary>All {len(INDICATORS)}, one sentence each</summary>{table(('name', 'meaning'), rows(INDICATORS))}</details>"
-        f"<details><summary>Stored beside them, not part of the score</summary>{table(('name', 'meaning'), rows(EXTRAS))}</details>"
+        f"<details><summary>All {len(INDICATORS)}, one sentence "
+        f"each</summary>{table(('name', 'meaning'), rows(INDICATORS))}</details>"
+        f"<details><summary>Stored beside them, not part of the "
+        f"score</summary>{table(('name', 'meaning'), rows(EXTRAS))}</details>"
     )
 
 
@@ -116,7 +133,10 @@ def _blind(catalog: Catalog) -> str:
         for row in catalog.bundle.results["blind"]
     ]
     head = ("dataset", "blind features", "AUC", "members + non-members", "what tells them apart most")
-    return f"<h2>Blind baselines of this bundle</h2><details><summary>Every dataset and family</summary>{table(head, rows)}</details>"
+    return (
+        f"<h2>Blind baselines of this bundle</h2><details><summary>Every dataset and "
+        f"family</summary>{table(head, rows)}</details>"
+    )
 
 
 def _feature(item: dict[str, Any]) -> str:
@@ -125,31 +145,49 @@ def _feature(item: dict[str, Any]) -> str:
 
 def _own() -> str:
     return (
-        '<h2>Audit your own model</h2><p class="text">Write a list of clips: <code>file_name</code>, <code>label</code> (member or non-member), and where you have them '
-        "<code>text</code> and <code>group</code> (speaker or source). Members and non-members should come from the same source, drawn at random.</p>"
+        '<h2>Audit your own model</h2><p class="text">Write a list of clips: <code>file_name</code>, '
+        "<code>label</code> (member or non-member), and where you have them "
+        "<code>text</code> and <code>group</code> (speaker or source). Members and non-members should come from "
+        "the same source, drawn at random.</p>"
         "<pre><code>python -m precompute check my.csv\n"
         "python -m precompute audit --dataset my.csv --target MODEL_FOLDER_OR_HUB_ID --out my-bundle\n"
         "python -m precompute report my-bundle\n"
         "python app.py --bundle my-bundle</code></pre>"
-        '<p class="text">An interrupted audit goes on where it was. The bundle is a folder of tables and FLAC files; nothing in it is ever executed.</p>'
+        '<p class="text">An interrupted audit goes on where it was. The bundle is a folder of tables and FLAC '
+        "files; nothing in it is ever executed.</p>"
     )
 
 
 def _origin(catalog: Catalog) -> str:
     audit = catalog.bundle.audit
     datasets = [
-        [escape(catalog.title(d["name"])), escape(d.get("description", "")), escape(str(d.get("licence", "not stated"))), escape(str(d.get("attribution", "not stated")))]
+        [
+            escape(catalog.title(d["name"])),
+            escape(d.get("description", "")),
+            escape(str(d.get("licence", "not stated"))),
+            escape(str(d.get("attribution", "not stated"))),
+        ]
         for d in catalog.datasets
     ]
     targets = [
-        [escape(t["id"]), escape(str(t.get("family", ""))), escape(str(t.get("revision", ""))[:12]), escape(str(t.get("dtype", ""))),
-         escape(str(t.get("prompt", ""))), escape(str(t.get("trained_on") or "not known"))]
+        [
+            escape(t["id"]),
+            escape(str(t.get("family", ""))),
+            escape(str(t.get("revision", ""))[:12]),
+            escape(str(t.get("dtype", ""))),
+            escape(str(t.get("prompt", ""))),
+            escape(str(t.get("trained_on") or "not known")),
+        ]
         for t in catalog.targets
     ]
     versions = ", ".join(f"{name} {value}" for name, value in audit.get("versions", {}).items())
-    made = f"Made {audit.get('created', 'at an unknown time')}, seed {audit.get('seed', 'not stated')}, protocol {audit.get('protocol', 'not stated')}. {catalog.partial} {versions}"
+    made = (
+        f"Made {audit.get('created', 'at an unknown time')}, seed {audit.get('seed', 'not stated')}, "
+        f"protocol {audit.get('protocol', 'not stated')}. {catalog.partial} {versions}"
+    )
     return (
-        f"<h2>Where the sound and the targets come from</h2>{table(('dataset', 'what it is', 'licence', 'attribution'), datasets)}"
+        f"<h2>Where the sound and the targets come "
+        f"from</h2>{table(('dataset', 'what it is', 'licence', 'attribution'), datasets)}"
         f"<h3>Targets</h3>{table(('target', 'family', 'revision', 'precision', 'prompt', 'trained on'), targets)}"
         f'<p class="muted small">{escape(made)}</p>'
     )

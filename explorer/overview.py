@@ -35,12 +35,19 @@ def verdict_table(catalog: Catalog) -> str:
     head = (
         "dataset and target",
         "members + non-members",
-        '<abbr title="AUC of the membership score: how often a member scores higher than a non-member. 0.5 is chance.">membership AUC</abbr>',
-        '<abbr title="AUC of the best of the classifiers that never see the model. Above 0.5 the two lists differ by themselves.">blind AUC</abbr>',
+        '<abbr title="AUC of the membership score: how often a member scores higher than a non-member. 0.5 is '
+        'chance.">membership AUC</abbr>',
+        '<abbr title="AUC of the best of the classifiers that never see the model. Above 0.5 the two lists '
+        'differ by themselves.">blind AUC</abbr>',
         "verdict",
         "planted truth",
     )
-    return table(head, rows, "AUC from 0 to 1 with its 95% interval; the dashed line is chance. Choose a row to hear its clips.", "rows")
+    return table(
+        head,
+        rows,
+        "AUC from 0 to 1 with its 95% interval; the dashed line is chance. Choose a row to hear its clips.",
+        "rows",
+    )
 
 
 def _verdict_row(catalog: Catalog, dataset: dict[str, Any], target: dict[str, Any]) -> list[str]:
@@ -54,8 +61,10 @@ def _verdict_row(catalog: Catalog, dataset: dict[str, Any], target: dict[str, An
         f'<span class="under">{escape(target["id"])}</span>',
         f'<span class="numbers">{n}</span>',
         interval_bar(row.get("auc"), row.get("auc_low"), row.get("auc_high"), "model") + _small(auc(row)),
-        interval_bar(blind["auc"], blind["auc_low"], blind["auc_high"], "blind") + _small(f"{auc(blind)} {escape(family)}"),
-        f'{badge(row.get("verdict"))}<span class="under">{escape(row.get("sentence", "This bundle holds no verdict here."))}</span>',
+        interval_bar(blind["auc"], blind["auc_low"], blind["auc_high"], "blind")
+        + _small(f"{auc(blind)} {escape(family)}"),
+        f"{badge(row.get('verdict'))}<span "
+        f'class="under">{escape(row.get("sentence", "This bundle holds no verdict here."))}</span>',
         escape(_truth(dataset, row)),
     ]
 
@@ -65,7 +74,7 @@ def _small(text: str) -> str:
 
 
 def _truth(dataset: dict[str, Any], row: dict[str, Any]) -> str:
-    """What is known to be true of this very pair, which depends on what the target was trained on."""
+    """Say what is true of this very pair, which depends on what the target was trained on."""
     trained = row.get("trained_members")
     if trained is True:
         return "the target was trained on the members"
@@ -75,7 +84,7 @@ def _truth(dataset: dict[str, Any], row: dict[str, Any]) -> str:
 
 
 def legend(catalog: Catalog) -> str:
-    """What kind of sound and of targets these are, in two sentences."""
+    """Say in a few words what kind of sound and of targets these are."""
     synthetic = any("synthetic" in f"{d['name']} {d.get('title', '')}".lower() for d in catalog.datasets)
     sound = (
         "These datasets are synthetic: sound and scores were invented to try the page out."
@@ -83,8 +92,10 @@ def legend(catalog: Catalog) -> str:
         else "Recorded speech is real; resynthesised voices, silence and noise are made by rule and called so."
     )
     return (
-        f'<p class="muted small text">{sound} An <em>embedded</em> target is a small model of a real architecture, trained here on '
-        "known clips, so that the truth is known. <em>Planted truth</em> is what was done on purpose; the audit never sees it.</p>"
+        f'<p class="muted small text">{sound} An <em>embedded</em> target is a small model of a real '
+        f"architecture, trained here on "
+        "known clips, so that the truth is known. <em>Planted truth</em> is what was done on purpose; the audit "
+        "never sees it.</p>"
     )
 
 
@@ -95,7 +106,8 @@ def heatmaps(catalog: Catalog) -> str:
     grids = "".join(_heatmap(catalog, target["id"], names, rows) for target in catalog.targets)
     return (
         '<div class="page"><h2>Does the score find memory, or only another dataset?</h2>'
-        '<p class="text">On the diagonal, members of a dataset against its own non-members. Off it, members of one dataset '
+        '<p class="text">On the diagonal, members of a dataset against its own non-members. Off it, members of '
+        "one dataset "
         "against members of another: there is no membership to find there, so a value far from 0.5 means that the "
         f"indicators tell datasets apart.</p>{grids or _nothing()}</div>"
     )
@@ -111,11 +123,14 @@ def _heatmap(catalog: Catalog, target: str, names: list[str], rows: list[dict[st
         return ""
     head = "".join(f'<th scope="col">{escape(catalog.title(name))}</th>' for name in names)
     body = "".join(
-        f'<tr><th scope="row">{escape(catalog.title(a))}</th>' + "".join(_heat_cell(cells.get((a, b))) for b in names) + "</tr>"
+        f'<tr><th scope="row">{escape(catalog.title(a))}</th>'
+        + "".join(_heat_cell(cells.get((a, b))) for b in names)
+        + "</tr>"
         for a in names
     )
     return (
-        f'<h3>{escape(target)}</h3><div class="scroll"><table class="grid-table"><thead><tr><td></td>{head}</tr></thead>'
+        f'<h3>{escape(target)}</h3><div class="scroll"><table class="grid-table"><thead><tr><td></td>{head}</tr>'
+        f"</thead>"
         f"<tbody>{body}</tbody></table></div>"
     )
 
@@ -127,7 +142,8 @@ def _heat_cell(row: dict[str, Any] | None) -> str:
     kind = "membership" if row["kind"] == "membership" else "domain"
     return (
         f'<td class="cell {kind}" style="--shade:{strength};--tone:{tone}"><strong>{row["auc"]:.2f}</strong>'
-        f'<span class="under">[{row["auc_low"]:.2f}, {row["auc_high"]:.2f}]<br>{kind}, {row["n_row"]} + {row["n_column"]}</span></td>'
+        f'<span class="under">[{row["auc_low"]:.2f}, {row["auc_high"]:.2f}]<br>{kind}, {row["n_row"]} + '
+        f"{row['n_column']}</span></td>"
     )
 
 
@@ -135,8 +151,10 @@ def published() -> str:
     """Give the paper's two tables as published."""
     return (
         '<div class="page"><h2>What the paper reports</h2>'
-        '<p class="text">Membership Inference Attacks against Large Audio Language Models, arXiv 2603.28378v2. Its 8B targets and its '
-        "corpora, for comparison: none of these values was measured here. r is the Pearson correlation of membership and "
+        '<p class="text">Membership Inference Attacks against Large Audio Language Models, arXiv 2603.28378v2. '
+        "Its 8B targets and its "
+        "corpora, for comparison: none of these values was measured here. r is the Pearson correlation of "
+        "membership and "
         f"blind scores.</p>{_table1(table1())}{_table2(table2())}</div>"
     )
 

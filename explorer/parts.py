@@ -9,7 +9,13 @@ from html import escape
 from typing import Any
 from urllib.parse import urlencode
 
-NAV = (("Overview", "/"), ("Dataset", "/dataset"), ("Conditions", "/conditions"), ("Score a clip", "/score"), ("Method", "/method"))
+NAV = (
+    ("Overview", "/"),
+    ("Dataset", "/dataset"),
+    ("Conditions", "/conditions"),
+    ("Score a clip", "/score"),
+    ("Method", "/method"),
+)
 KEYS = (
     ("Space", "play or pause"),
     ("1 – 9", "condition, in the order of the buttons"),
@@ -60,8 +66,10 @@ def interval_bar(value: float | None, low: float | None, high: float | None, kin
         return ""
     x = [4 + 124 * float(v) for v in (value, low, high)]  # type: ignore[arg-type]
     return (
-        f'<svg class="interval {kind}" viewBox="0 0 132 20" aria-hidden="true"><line class="base" x1="4" x2="128" y1="10" y2="10"/>'
-        f'<line class="chance" x1="66" x2="66" y1="2" y2="18"/><line class="whisker" x1="{x[1]:.1f}" x2="{x[2]:.1f}" y1="10" y2="10"/>'
+        f'<svg class="interval {kind}" viewBox="0 0 132 20" aria-hidden="true"><line class="base" x1="4" '
+        f'x2="128" y1="10" y2="10"/>'
+        f'<line class="chance" x1="66" x2="66" y1="2" y2="18"/><line class="whisker" x1="{x[1]:.1f}" '
+        f'x2="{x[2]:.1f}" y1="10" y2="10"/>'
         f'<circle class="value" cx="{x[0]:.1f}" cy="10" r="4"/></svg>'
     )
 
@@ -86,11 +94,16 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], caption: str = "",
     labels = [escape(re.sub(r"<[^>]*>", "", cell)) for cell in head]
     top = "".join(f'<th scope="col">{cell}</th>' for cell in head)
     body = "".join(
-        "<tr>" + "".join(f'<td data-label="{label}">{cell}</td>' for label, cell in zip(labels, row, strict=True)) + "</tr>"
+        "<tr>"
+        + "".join(f'<td data-label="{label}">{cell}</td>' for label, cell in zip(labels, row, strict=True))
+        + "</tr>"
         for row in rows
     )
     title = f'<caption class="muted small">{caption}</caption>' if caption else ""
-    return f'<div class="scroll"><table class="stack {kind}">{title}<thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
+    return (
+        f'<div class="scroll"><table class="stack {kind}">{title}<thead><tr>{top}</tr></thead>'
+        f"<tbody>{body}</tbody></table></div>"
+    )
 
 
 def shade(value: float) -> tuple[int, str]:

@@ -35,11 +35,16 @@ except ImportError:
 
 
 INTRO = (
-    '<div class="page"><h1>Score a clip of your own</h1><p class="text">It is played to the target, and its score is set '
+    '<div class="page"><h1>Score a clip of your own</h1><p class="text">It is played to the target, and its '
+    "score is set "
     "beside clips whose membership is known. The answer is how many known non-members score as high, never that a clip "
-    f"“was in training”. At most {MAX_SECONDS:.0f} s and {MAX_MEGABYTES} MB; the file is deleted as soon as it is scored.</p></div>"
+    f"“was in training”. At most {MAX_SECONDS:.0f} s and {MAX_MEGABYTES} MB; the file is deleted as soon as it "
+    f"is scored.</p></div>"
 )
-EMPTY = '<div class="page"><p class="muted">The result appears here.</p></div>'
+EMPTY = (
+    '<div class="page"><p class="muted">Choose a file, record something, or take an example: the result '
+    "appears here.</p></div>"
+)
 
 
 def build(catalog: Catalog, files: str, score: Scorer) -> None:
@@ -56,16 +61,18 @@ def build(catalog: Catalog, files: str, score: Scorer) -> None:
     with gr.Row():
         with gr.Column(scale=2, min_width=320):
             audio = gr.Audio(sources=["upload", "microphone"], type="filepath", label="Your clip", editable=False)
-            with gr.Row():
-                names = [(catalog.title(d["name"]), d["name"]) for d in catalog.datasets]
-                dataset = gr.Dropdown(names, value=names[0][1] if names else None, label="Compare with clips of", min_width=140)
-                ids = [t["id"] for t in catalog.targets]
-                target = gr.Dropdown(ids, value=ids[0] if ids else None, label="Target", min_width=140)
+            names = [(catalog.title(d["name"]), d["name"]) for d in catalog.datasets]
+            dataset = gr.Dropdown(names, value=names[0][1] if names else None, label="Compare with clips of")
+            ids = [t["id"] for t in catalog.targets]
+            target = gr.Dropdown(ids, value=ids[0] if ids else None, label="Target")
             text = gr.Textbox(label="What is said in it (optional)", max_length=1000, lines=1)
             go = gr.Button("Score this clip", variant="primary")
             gr.HTML('<div class="page"><p class="muted small">Or try one:</p></div>', apply_default_css=False)
             with gr.Row():
-                examples = [gr.Button(name, size="sm", min_width=100) for name in ("A known member", "A known non-member", "A chord, no speech")]
+                examples = [
+                    gr.Button(name, size="sm", min_width=100)
+                    for name in ("A known member", "A known non-member", "A chord, no speech")
+                ]
         with gr.Column(scale=3, min_width=320):
             result = gr.HTML(EMPTY, apply_default_css=False, js_on_load=_on_load(files), elem_id="result")
             with gr.Accordion("The numbers, as the API returns them", open=False):
@@ -73,9 +80,11 @@ def build(catalog: Catalog, files: str, score: Scorer) -> None:
 
     @on_gpu
     def run(path: str | None, dataset: str, target: str, text: str = "", progress=gr.Progress()) -> dict[str, Any]:  # noqa: B008
-        """Score an audio file (at most 30 s, 10 MB) against the known clips of a dataset, with a target of this bundle."""
+        """Score an audio file (at most 30 s, 10 MB) against the known clips of a dataset, with one of its targets."""
         try:
-            return score_upload(path, dataset, target, text, catalog, score, lambda share, what: progress(share, desc=what))
+            return score_upload(
+                path, dataset, target, text, catalog, score, lambda share, what: progress(share, desc=what)
+            )
         finally:
             forget(path)
 
@@ -128,14 +137,17 @@ def _example(catalog: Catalog, dataset: str, which: int) -> tuple[int, Any] | No
 def result_html(found: dict[str, Any], catalog: Catalog) -> str:
     """HTML of one result: sentence, histogram with pins, what was written, and the controls."""
     if "error" in found or "clip" not in found:
-        return f'<div class="page"><p class="error" role="alert">{escape(found.get("error", "Nothing was scored."))}</p></div>'
+        return (
+            f'<div class="page"><p class="error" '
+            f'role="alert">{escape(found.get("error", "Nothing was scored."))}</p></div>'
+        )
     clip = found["clip"]
     refused = bool(clip.get("refusal"))
     picture = "" if refused else _histogram(found, catalog)
     return (
         f'<div class="page" aria-live="polite"><h2>{"No comparison" if refused else "Where it falls"}</h2>'
         f'<p class="lead">{escape(found["sentence"])}</p>{picture}{_facts(clip)}'
-        f'<h3>What the model wrote</h3><p>{escape(clip["generated_text"] or "(nothing)")}</p>{_tokens(clip["tokens"])}'
+        f"<h3>What the model wrote</h3><p>{escape(clip['generated_text'] or '(nothing)')}</p>{_tokens(clip['tokens'])}"
         f"{_controls(found)}<p class='muted small'>Compared with {escape(catalog.title(found['dataset']))} under "
         f"{escape(found['target'])}, {found['seconds']:.1f} s of audio. The file has been deleted.</p></div>"
     )
@@ -146,10 +158,15 @@ def _histogram(found: dict[str, Any], catalog: Catalog) -> str:
         return ""
     pins = [{"value": found["clip"]["score"], "label": "this clip"}]
     data = {**known_scores(catalog, found["dataset"], found["target"]), "pins": pins}
-    said = f"Histogram of known members and non-members; this clip scores {found['clip']['score']:.3f}. {found['sentence']}"
+    said = (
+        f"Histogram of known members and non-members; this clip scores {found['clip']['score']:.3f}. "
+        f"{found['sentence']}"
+    )
     return (
-        f'<figure class="card"><div class="chart" role="img" aria-label="{escape(said)}" data-histogram="{escape(as_json(data))}"></div>'
-        '<p class="legend muted"><span class="swatch member"></span>known members <span class="swatch nonmember"></span>known non-members</p></figure>'
+        f'<figure class="card"><div class="chart" role="img" aria-label="{escape(said)}" '
+        f'data-histogram="{escape(as_json(data))}"></div>'
+        '<p class="legend muted"><span class="swatch member"></span>known members <span class="swatch '
+        'nonmember"></span>known non-members</p></figure>'
     )
 
 
@@ -158,16 +175,17 @@ def _facts(clip: dict[str, Any]) -> str:
     if not known(blind.get("score")):
         return ""
     share = blind.get("share_non_members")
-    ranked = f" {100 * share:.0f}% of known non-members look at least as member-like." if known(share) else ""
+    ranked = f" {100 * share:.0f}% of known non-members look at least as member-like." if share is not None else ""
     return (
-        f'<p>Blind score {blind["score"]:.2f}, before any model hears it.{ranked} '
+        f"<p>Blind score {blind['score']:.2f}, before any model hears it.{ranked} "
         f'<span class="muted small">{escape(str(blind.get("method", "")))}</span></p>'
     )
 
 
 def _tokens(tokens: list[dict[str, Any]]) -> str:
     cells = "".join(
-        f'<span class="token" style="--sure:{math.exp(-t["nll"]):.3f}" role="listitem" title="probability {100 * math.exp(-t["nll"]):.0f}%">{escape(t["text"].strip() or "␣")}</span>'
+        f'<span class="token" style="--sure:{math.exp(-t["nll"]):.3f}" role="listitem" title="probability '
+        f'{100 * math.exp(-t["nll"]):.0f}%">{escape(t["text"].strip() or "␣")}</span>'
         for t in tokens
     )
     return f'<div class="tokens" role="list" aria-label="Tokens, darker is surer">{cells}</div>' if cells else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from precompute.clips import SAMPLE_RATE, Clip, InputError
 from precompute.conditions import FIXED_SECONDS, render
 
 STATIC = Path(__file__).parent / "static"
+LONG_AGO = 1_500_000_000
 SILENT = ("silence", "silence_fixed")
 
 
@@ -34,6 +36,15 @@ def plotly_file() -> Path:
 def url_of(path: Path) -> str:
     """Address of a served file, below the app's root."""
     return "/gradio_api/file=" + quote(path.as_posix())
+
+
+def date_back(path: Path) -> None:
+    """Give a file an old date, so that browsers keep it.
+
+    Gradio sends no Cache-Control, and then the rule of browsers is a tenth of the file's age. Nothing goes stale by it:
+    the folder, and with it every address, is new with each start.
+    """
+    os.utime(path, (LONG_AGO, LONG_AGO))
 
 
 @dataclass
@@ -55,9 +66,8 @@ class Served:
     def open(cls, catalog: Catalog) -> Served:
         """Make the folder and put scripts and plotly.js into it."""
         folder = Path(tempfile.mkdtemp(prefix="audit-explorer-")).resolve()
-        for script in STATIC.glob("*.js"):
-            shutil.copy(script, folder)
-        shutil.copy(plotly_file(), folder)
+        for script in (*STATIC.glob("*.js"), plotly_file()):
+            date_back(Path(shutil.copy(script, folder)))
         return cls(Columns(catalog), folder)
 
     @property
@@ -85,6 +95,7 @@ class Served:
             if not path.exists():
                 part = path.with_suffix(".part")
                 part.write_text(as_json(make()), encoding="utf-8")
+                date_back(part)
                 part.replace(path)
         return url_of(path)
 
@@ -117,11 +128,15 @@ class Served:
         row = self.columns.clips[d].iloc[i]
         if used.condition in SILENT:
             fixed = used.condition == "silence_fixed"
-            return {"kind": "silence", "seconds": self.fixed_seconds(used.condition) if fixed else float(row["duration_s"])}
+            return {
+                "kind": "silence",
+                "seconds": self.fixed_seconds(used.condition) if fixed else float(row["duration_s"]),
+            }
         path = audio_file(self.catalog.bundle.path, row["clip_id"], used.condition, used.realization)
         if path.is_file():
             return {"kind": "file", "url": url_of(path.resolve())}
-        if used.condition == "original" or not used.condition.startswith("noise"):
+        original = audio_file(self.catalog.bundle.path, row["clip_id"])
+        if not used.condition.startswith("noise") or not original.is_file():
             return {"kind": "missing", "sentence": f"This bundle holds no audio of this clip for “{used.label}”."}
         return {"kind": "render"}
 

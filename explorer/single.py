@@ -99,7 +99,9 @@ def _seconds(file: Path) -> float:
     try:
         return float(soundfile.info(file).duration)
     except (soundfile.LibsndfileError, OSError) as error:
-        raise InputError("This file cannot be read as audio; save it as WAV, FLAC, MP3 or OGG and try again.") from error
+        raise InputError(
+            "This file cannot be read as audio; save it as WAV, FLAC, MP3 or OGG and try again."
+        ) from error
 
 
 def score_upload(
@@ -133,13 +135,20 @@ def score_upload(
     except InputError as error:
         return {"error": str(error)}
     found = {"dataset": dataset, "target": target, "seconds": round(len(samples) / SAMPLE_RATE, 2)}
-    return {**found, "sentence": sentence(result), "clip": result, "silence": silence, "voice": voice, "voice_note": note}
+    return {
+        **found,
+        "sentence": sentence(result),
+        "clip": result,
+        "silence": silence,
+        "voice": voice,
+        "voice_note": note,
+    }
 
 
 def _other_voice(
     samples: np.ndarray, words: str, dataset: str, target: str, score: Scorer
 ) -> tuple[dict[str, Any] | None, str]:
-    """What the model wrote, spoken by a synthetic voice, scored; or a sentence why not."""
+    """Score what the model wrote, spoken by a synthetic voice; or say why not."""
     if not words.strip():
         return None, "The model wrote nothing, so there is nothing for another voice to say."
     try:
@@ -160,14 +169,19 @@ def sentence(result: dict[str, Any]) -> str:
     if result.get("refusal"):
         return f"{result['refusal']} {result.get('reason') or ''}".strip()
     share, n, floor = result.get("share_non_members"), result.get("n_non_members"), result.get("floor")
-    if share is None or not n:
+    if share is None or floor is None or not n:
         return "There is no score to compare."
     members = result.get("percentile_members")
     rank = f" It scores at least as high as {100 * members:.0f}% of the known members." if members is not None else ""
     lowest = f" With {n} known non-members the share cannot fall below {100 * floor:.1f}%."
     if share <= 0.05:
-        return f"Unusually member-like: {100 * share:.1f}% of {n} known non-members score at least as high.{rank}{lowest}"
-    return f"Not unusual for a clip the target never met: {100 * share:.0f}% of {n} known non-members score at least as high.{rank}"
+        return (
+            f"Unusually member-like: {100 * share:.1f}% of {n} known non-members score at least as high.{rank}{lowest}"
+        )
+    return (
+        f"Not unusual for a clip the target never met: {100 * share:.0f}% of {n} known non-members score at "
+        f"least as high.{rank}"
+    )
 
 
 def known_scores(catalog: Catalog, dataset: str, target: str) -> dict[str, list]:
@@ -202,7 +216,7 @@ def example_path(catalog: Catalog, dataset: str, label: int) -> Path:
 
 
 def something_else(seconds: float = 2.5) -> tuple[int, np.ndarray]:
-    """Make a chord that swells and fades: no speech, nothing any dataset holds. Returns rate in Hz and int16 samples."""
+    """Make a chord that swells and fades, unlike any dataset: rate in Hz and int16 samples."""
     time = np.arange(int(seconds * SAMPLE_RATE)) / SAMPLE_RATE
     chord = sum(np.sin(2 * np.pi * hertz * time) / 3 for hertz in (220.0, 277.2, 329.6))
     swell = np.sin(np.pi * time / seconds) ** 2

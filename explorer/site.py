@@ -9,7 +9,7 @@ import gradio as gr
 import pandas as pd
 
 from explorer import grid, method, overview, score_page
-from explorer.catalog import FITS, TEXTS, Catalog
+from explorer.catalog import FITS, TEXTS
 from explorer.columns import SCORE_COLUMNS, as_json
 from explorer.parts import header
 from explorer.served import STATIC, Served
@@ -80,6 +80,7 @@ def launch_options(served: Served) -> dict[str, Any]:
         block_border_color="#e4e6ea",
         block_border_color_dark="#2a2e37",
         block_shadow="none",
+        input_border_width="1px",
         block_label_background_fill="transparent",
         block_label_background_fill_dark="transparent",
     )
@@ -100,7 +101,10 @@ def _plain(html: str) -> gr.HTML:
 
 def _call(served: Served, script: str, call: str) -> str:
     """JavaScript that imports a served module and calls one of its functions."""
-    return f"(async()=>{{const m=await import((window.gradio_config?.root??'')+{as_json(f'{served.url}/{script}')});m.{call};}})()"
+    return (
+        f"(async()=>{{const m=await "
+        f"import((window.gradio_config?.root??'')+{as_json(f'{served.url}/{script}')});m.{call};}})()"
+    )
 
 
 def _top(active: str, served: Served) -> None:
@@ -141,7 +145,7 @@ def _dataset_page(served: Served) -> None:
         show_label=False,
         max_height=460,
         wrap=False,
-        column_widths=["200px", "100px", "130px", "80px", "360px", "100px", "140px"],
+        column_widths=["210px", "110px", "130px", "90px", "380px", "120px", "180px"],
         elem_id="clips",
         buttons=[],
     )
@@ -159,7 +163,8 @@ def _dataset_page(served: Served) -> None:
 def _linked_script(served: Served) -> str:
     return (
         f"(async()=>{{const m=await import((window.gradio_config?.root??'')+{as_json(served.url + '/linked.js')});"
-        "const linked=await m.mount(element,{files:props.files,catalog:props.catalog,server,trigger:(data)=>trigger('view',data)});"
+        "const send=(data)=>trigger('view',data);"
+        "const linked=await m.mount(element,{files:props.files,catalog:props.catalog,server,trigger:send});"
         "watch('value',()=>linked.receive(props.value));})()"
     )
 

@@ -147,9 +147,18 @@ def run_report(options: argparse.Namespace) -> None:
 def run_score(options: argparse.Namespace) -> None:
     """Run ``score``."""
     from precompute.bundle import read_bundle
-    from precompute.single_clip import score_file, sentence
+    from precompute.clips import Clip, read_audio
+    from precompute.single_clip import score_clip, sentence
+    from precompute.targets import load_target
 
-    result = score_file(options.clip, read_bundle(options.bundle), options.dataset, options.target)
+    bundle = read_bundle(options.bundle)
+    samples = read_audio(Clip(options.clip.name, options.clip))
+    target = load_target(options.target)
+    audited = next((known for known in bundle.audit["targets"] if known["id"] == target.id), None)
+    if audited is None or audited["revision"] != target.revision:
+        raise InputError(f"{options.bundle}: audited {'another revision of' if audited else 'no target'} {target.id}")
+    how = (audited["prompt"], audited["max_new_tokens"])
+    result = score_clip(samples, None, bundle.models(), options.dataset, target.id, target, *how)
     print(json.dumps(result, indent=1) if options.json else sentence(result))
 
 

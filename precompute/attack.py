@@ -126,7 +126,9 @@ def fit_linear(features: np.ndarray, labels: np.ndarray) -> LinearModel:
     varies = spread > 1e-6 * np.maximum(1.0, np.abs(mean))
     scale = np.where(varies, spread, 1.0)
     rows = np.where(varies, (features - mean) / scale, 0.0)
-    model = LogisticRegression(class_weight="balanced", solver="newton-cholesky").fit(rows, labels)
+    if not varies.any():
+        return LinearModel(mean, scale, np.zeros(len(mean)), 0.0, 0.0)
+    model = LogisticRegression(class_weight="balanced", solver="newton-cholesky", tol=1e-6).fit(rows, labels)
     coef, intercept = np.where(varies, model.coef_[0], 0.0), float(model.intercept_[0])
     return LinearModel(mean, scale, coef, intercept, float(np.mean(rows @ coef + intercept)))
 

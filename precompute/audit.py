@@ -86,18 +86,18 @@ def run(request: Request) -> Path:
     clips = unique_clips(cohorts)
     with Store(request.cache) as store:
         features = blind_features(clips, store)
-        tables, tokens, targets, rates = [], [], [], []
+        tables, tokens, targets = [], [], []
         for name in request.targets:
             rows, token_rows, description = score_target(name, clips, request, store)
             tables.append(rows)
             tokens.append(token_rows)
             targets.append(description)
-            rates.append(description["clips_per_second"])
         write_listening_audio(request, clips, store, tables)
     scores = per_cohort(pd.concat(tables, ignore_index=True), cohorts)
     scores = attack.membership_scores(scores, request.seed)
     blind_table, blind_models = blind_baselines(cohorts, features, request.seed)
     clip_table = clips_table(cohorts, features)
+    models = results.build_models(scores, blind_models, request.seed)
     audit = describe(request, cohorts, targets, fingerprint, time.monotonic() - began)
     write_bundle(
         request.out,
@@ -106,8 +106,8 @@ def run(request: Request) -> Path:
         scores=scores,
         blind=blind_table,
         tokens=pd.concat(tokens, ignore_index=True),
-        models=results.build_models(scores, blind_models, request.seed),
-        results=results.build_results(clip_table, scores, blind_table, audit),
+        models=models,
+        results=results.build_results(clip_table, scores, blind_table, audit, models),
     )
     return request.out
 

@@ -122,7 +122,7 @@ def read_audio(clip: Clip, sample_rate: int = SAMPLE_RATE) -> np.ndarray:
 
 
 def resample(samples: np.ndarray, rate: int, wanted: int) -> np.ndarray:
-    """Resample mono audio with ``librosa.resample`` (`soxr_hq`), the front end's default.
+    """Resample mono audio exactly as ``librosa.resample`` (`soxr_hq`) does, without librosa's slow import.
 
     Parameters
     ----------
@@ -132,13 +132,16 @@ def resample(samples: np.ndarray, rate: int, wanted: int) -> np.ndarray:
 
     Returns
     -------
-    np.ndarray [shape=(round(n * wanted / rate),)], float32
+    np.ndarray [shape=(ceil(n * wanted / rate),)], float32
     """
+    samples = np.ascontiguousarray(samples, dtype=np.float32)
     if rate == wanted:
-        return np.ascontiguousarray(samples, dtype=np.float32)
-    import librosa
+        return samples
+    import soxr
 
-    return librosa.resample(samples, orig_sr=rate, target_sr=wanted).astype(np.float32)
+    length = -(-len(samples) * wanted // rate)
+    result = soxr.resample(samples, rate, wanted, quality="HQ")[:length]
+    return np.pad(result, (0, length - len(result)))
 
 
 def content_hash(samples: np.ndarray) -> str:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from precompute.bundle import Bundle
 
 FAMILIES = ("metadata", "text", "acoustic", "joint", "boosted")
-COLUMNS_PER_BLOCK = 4
+COLUMNS_PER_BLOCK = 3
 """Targets side by side in one table; more go into a further table, so that lines stay within 140 columns."""
 
 LEGEND = "AUC with 95% interval; 1 = member, higher = more member-like; r = Pearson, blind against membership score."

@@ -15,6 +15,9 @@ from precompute.targets.base import Target
 
 BLIND_METHOD = "sound and duration alone: neither the transcript nor the file format of an uploaded clip is known"
 
+UNUSUAL = 0.05
+"""Share of known non-members at or below which a score is called unusual."""
+
 
 def score_clip(
     samples: np.ndarray,
@@ -98,6 +101,31 @@ def score_clip(
         **{**judged, "refusal": refusal},
         "source": dict(source) if source else None,
     }
+
+
+def sentence(result: Mapping[str, Any]) -> str:
+    """Say what the score of one clip allows to say, and no more.
+
+    Parameters
+    ----------
+    result : mapping
+        Of `score_clip`.
+
+    Returns
+    -------
+    str
+    """
+    if result["refusal"]:
+        return f"{result['refusal']} {result['reason'] or ''}".strip()
+    share, n = result["share_non_members"], result["n_non_members"]
+    members = result["percentile_members"]
+    rank = "" if members is None else f" It scores at least as high as {members:.0%} of the known members."
+    if share > UNUSUAL:
+        return f"Not unusual for a clip the target never met: {share:.0%} of {n} known non-members score as high.{rank}"
+    return (
+        f"Unusually member-like: {share:.1%} of {n} known non-members score at least as high.{rank} With {n} known "
+        f"non-members the share cannot fall below {result['floor']:.1%}."
+    )
 
 
 def _features(samples: np.ndarray) -> dict[str, float]:

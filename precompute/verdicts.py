@@ -149,7 +149,8 @@ def blind_verdict(blind: Sequence[tuple[str, Estimate]]) -> tuple[str, str]:
     name, found = max(loose, key=lambda item: max(low - item[1].low_90, item[1].high_90 - high))
     return UNDECIDED, (
         f"Phase 1 is UNDECIDED: the 90% interval of the {name} blind AUC, {found.auc:.2f} [{found.low_90:.2f}, "
-        f"{found.high_90:.2f}] on {counts(found)}, is not within {low:.2f} to {high:.2f}, and no family is clearly above."
+        f"{found.high_90:.2f}] on {counts(found)}, "
+        f"is not within {low:.2f} to {high:.2f}, and no family is clearly above."
     )
 
 

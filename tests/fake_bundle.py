@@ -17,7 +17,21 @@ from precompute.conditions import CONDITIONS
 from precompute.indicators import EXTRAS, INDICATORS
 
 RATE = 8000
-WORDS = "please enter your number now then press pound to hear the new message again or hold for an agent".split()
+WORDS = (
+    "please",
+    "enter",
+    "your",
+    "number",
+    "now",
+    "then",
+    "press",
+    "pound",
+    "hear",
+    "new",
+    "message",
+    "again",
+    "agent",
+)
 DATASETS = {"synthetic-clean": 0.0, "synthetic-shift": 1.6}
 """Name to how far blind features move the members."""
 TARGETS = {"synthetic-target": 1.6, "synthetic-target-weak": 0.35}
@@ -108,7 +122,11 @@ def _scores(clips: pd.DataFrame, blind: pd.DataFrame, target: str, rng: np.rando
             table["mia_score_transfer"] = _sigmoid(1.2 * logit - 0.2)
             tables.append(table)
     frame = pd.concat(tables, ignore_index=True)
-    silent = (frame["condition"] == "original") & (frame["scored_text"] == "generated") & frame["clip_id"].str.endswith("/005")
+    silent = (
+        (frame["condition"] == "original")
+        & (frame["scored_text"] == "generated")
+        & frame["clip_id"].str.endswith("/005")
+    )
     frame.loc[silent, ["mia_score", "mia_score_transfer", *INDICATORS]] = np.nan  # a clip for which nothing was written
     return frame
 
@@ -121,7 +139,10 @@ def inputs() -> list[tuple[str, int]]:
 def _written(text: str, condition: str, recalls: bool, rng: np.random.Generator) -> str:
     if recalls and condition == "original":
         return text
-    words = [word if rng.random() < (0.6 if condition == "original" else 0.15) else str(rng.choice(WORDS)) for word in text.split()]
+    words = [
+        word if rng.random() < (0.6 if condition == "original" else 0.15) else str(rng.choice(WORDS))
+        for word in text.split()
+    ]
     return " ".join(words)
 
 
@@ -179,8 +200,12 @@ def _audit(per_class: int) -> dict:
         "targets": [target(name) for name in TARGETS],
         "datasets": [dataset(name, name == "synthetic-clean") for name in DATASETS],
         "conditions": [
-            {"name": c.name, "realizations": c.realizations, "description": c.description,
-             "fixed_seconds": 3.0 if c.fixed_length else None}
+            {
+                "name": c.name,
+                "realizations": c.realizations,
+                "description": c.description,
+                "fixed_seconds": 3.0 if c.fixed_length else None,
+            }
             for c in CONDITIONS.values()
         ],
         "versions": {},
@@ -191,8 +216,12 @@ def _audit(per_class: int) -> dict:
 
 def _results(clips: pd.DataFrame, scores: pd.DataFrame, blind: pd.DataFrame) -> dict:
     blind_rows = [
-        {"dataset": name, "family": family, **_auc(rows[f"{family}_score"], rows["label"]),
-         "top": [{"feature": f"{family}.invented", "weight": 0.5}]}
+        {
+            "dataset": name,
+            "family": family,
+            **_auc(rows[f"{family}_score"], rows["label"]),
+            "top": [{"feature": f"{family}.invented", "weight": 0.5}],
+        }
         for name, rows in blind.groupby("dataset")
         for family in FAMILIES
     ]
@@ -201,25 +230,60 @@ def _results(clips: pd.DataFrame, scores: pd.DataFrame, blind: pd.DataFrame) -> 
         for fit, column in (("refit", "mia_score"), ("transfer", "mia_score_transfer")):
             names = {"dataset": dataset, "target": target, "scored_text": text, "fit": fit}
             cells = [
-                {**names, "condition": c, "realization": r, **_auc(part[column], part["label"]), **_word_error(part),
-                 "nll_auc": 0.5, "nll_auc_low": 0.4, "nll_auc_high": 0.6, "tokens_auc": 0.5,
-                 "excluded_member": 0, "excluded_non_member": 0}
+                {
+                    **names,
+                    "condition": c,
+                    "realization": r,
+                    **_auc(part[column], part["label"]),
+                    **_word_error(part),
+                    "nll_auc": 0.5,
+                    "nll_auc_low": 0.4,
+                    "nll_auc_high": 0.6,
+                    "tokens_auc": 0.5,
+                    "excluded_member": 0,
+                    "excluded_non_member": 0,
+                }
                 for (c, r), part in rows.groupby(["condition", "realization"], sort=False)
             ]
             mia += cells
-            conditions += [_condition_row(names, c, [cell for cell in cells if cell["condition"] == c]) for c in CONDITIONS]
+            conditions += [
+                _condition_row(names, c, [cell for cell in cells if cell["condition"] == c]) for c in CONDITIONS
+            ]
     return {
         "blind": blind_rows,
         "mia": mia,
         "indicators": [],
         "correlation": [
-            {"dataset": d, "target": t, "family": f, "pearson": 0.1, "pearson_low": 0.0, "pearson_high": 0.2,
-             "pearson_p": 0.3, "spearman": 0.1, "n": 80} for d in DATASETS for t in TARGETS for f in FAMILIES[:3]
+            {
+                "dataset": d,
+                "target": t,
+                "family": f,
+                "pearson": 0.1,
+                "pearson_low": 0.0,
+                "pearson_high": 0.2,
+                "pearson_p": 0.3,
+                "spearman": 0.1,
+                "n": 80,
+            }
+            for d in DATASETS
+            for t in TARGETS
+            for f in FAMILIES[:3]
         ],
         "heatmap": [
-            {"target": t, "row": a, "column": b, "auc": 0.6 if a != b else 0.8, "auc_low": 0.55, "auc_high": 0.85,
-             "n_row": 40, "n_column": 40, "kind": "membership" if a == b else "domain"}
-            for t in TARGETS for a in DATASETS for b in DATASETS
+            {
+                "target": t,
+                "row": a,
+                "column": b,
+                "auc": 0.6 if a != b else 0.8,
+                "auc_low": 0.55,
+                "auc_high": 0.85,
+                "n_row": 40,
+                "n_column": 40,
+                "kind": "membership" if a == b else "domain",
+            }
+            for t in TARGETS
+            for a in DATASETS
+            for b in DATASETS
         ],
         "conditions": [row for row in conditions if row],
         "verdicts": [_verdict(d, t, mia, blind_rows) for d in DATASETS for t in TARGETS],
@@ -230,11 +294,22 @@ def _condition_row(names: dict, condition: str, cells: list[dict]) -> dict | Non
     if not cells:
         return None
     values = [cell["auc"] for cell in cells]
-    mean = {key: float(np.mean([cell[key] for cell in cells])) for key in ("auc", "auc_low", "auc_high", "wer_member", "wer_non_member")}
+    mean = {
+        key: float(np.mean([cell[key] for cell in cells]))
+        for key in ("auc", "auc_low", "auc_high", "wer_member", "wer_non_member")
+    }
     return {
-        **names, "condition": condition, **mean, "sd": float(np.std(values, ddof=1)) if len(values) > 1 else None,
-        "realizations": values, "n_member": cells[0]["n_member"], "n_non_member": cells[0]["n_non_member"],
-        "readable": mean["wer_non_member"] <= 0.8, "t": 0.0, "t_p": 1.0, "method": "invented",
+        **names,
+        "condition": condition,
+        **mean,
+        "sd": float(np.std(values, ddof=1)) if len(values) > 1 else None,
+        "realizations": values,
+        "n_member": cells[0]["n_member"],
+        "n_non_member": cells[0]["n_non_member"],
+        "readable": mean["wer_non_member"] <= 0.8,
+        "t": 0.0,
+        "t_p": 1.0,
+        "method": "invented",
     }
 
 
@@ -246,8 +321,12 @@ def _verdict(dataset: str, target: str, mia: list[dict], blind: list[dict]) -> d
     word = "NOT AUDITABLE" if shifted else ("LEAK" if row["auc_low"] > best["auc_high"] else "UNDECIDED")
     return {
         **{"dataset": dataset, "target": target, "phase1": "SHIFTED" if shifted else "UNDECIDED", "verdict": word},
-        "sentence": f"Invented: membership AUC {row['auc']:.2f} [{row['auc_low']:.2f}, {row['auc_high']:.2f}] on made-up scores.",
-        "reasons": ["These numbers were drawn at random to try the page out.", f"Strongest blind family: {best['family']}."],
+        "sentence": f"Invented: membership AUC {row['auc']:.2f} [{row['auc_low']:.2f}, {row['auc_high']:.2f}] "
+        f"on made-up scores.",
+        "reasons": [
+            "These numbers were drawn at random to try the page out.",
+            f"Strongest blind family: {best['family']}.",
+        ],
         **{key: row[key] for key in ("n_member", "n_non_member", "auc", "auc_low", "auc_high")},
         **{"blind_family": best["family"], "blind_auc": best["auc"], "blind_low": best["auc_low"]},
         **{"blind_high": best["auc_high"], "direction_auc": 0.6, "truth": "invented", "trained_members": not shifted},
@@ -266,12 +345,19 @@ def _auc(scores: pd.Series, labels: pd.Series) -> dict:
     kept = scores.notna()
     values, labels = scores[kept].to_numpy(), labels[kept].to_numpy()
     n, m = int(labels.sum()), int((1 - labels).sum())
-    auc = float((values[labels == 1][:, None] > values[labels == 0]).mean() + 0.5 * (values[labels == 1][:, None] == values[labels == 0]).mean())
+    auc = float(
+        (values[labels == 1][:, None] > values[labels == 0]).mean()
+        + 0.5 * (values[labels == 1][:, None] == values[labels == 0]).mean()
+    )
     q1, q2 = auc / (2 - auc), 2 * auc**2 / (1 + auc)
     error = np.sqrt((auc * (1 - auc) + (n - 1) * (q1 - auc**2) + (m - 1) * (q2 - auc**2)) / (n * m))
     return {
-        "auc": auc, "auc_low": float(max(0, auc - 1.96 * error)), "auc_high": float(min(1, auc + 1.96 * error)),
-        "n_member": n, "n_non_member": m, "method": "Hanley-McNeil, invented scores",
+        "auc": auc,
+        "auc_low": float(max(0, auc - 1.96 * error)),
+        "auc_high": float(min(1, auc + 1.96 * error)),
+        "n_member": n,
+        "n_non_member": m,
+        "method": "Hanley-McNeil, invented scores",
     }
 
 

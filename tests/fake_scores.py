@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from precompute.attack import assign_folds, membership_scores
-from precompute.blind import ACOUSTIC, METADATA, BlindFit, blind_scores
+from precompute.attack import membership_scores, sigmoid
+from precompute.blind import ACOUSTIC, FAMILIES, METADATA, BlindFit
 from precompute.indicators import EXTRAS, INDICATORS
 
 WORDS = [
@@ -102,6 +102,20 @@ def fake_features(clips: pd.DataFrame, shift: float, seed: int = 0) -> pd.DataFr
     return pd.DataFrame(np.hstack([metadata, acoustic]), columns=[*METADATA, *ACOUSTIC])
 
 
+def fake_blind(clips: pd.DataFrame, shift: float, seed: int = 0) -> BlindFit:
+    """Blind scores without fitting anything; `tests/test_blind.py` fits them."""
+    rng = _rng(seed, "blind", clips["dataset"].iloc[0])
+    labels = clips["label"].to_numpy()
+    logits = rng.standard_normal((len(FAMILIES), len(clips))) + shift * (labels - labels.mean())
+    top = {family: [{"feature": f"{family}.first", "weight": 0.5}] for family in FAMILIES}
+    return BlindFit(
+        scores=pd.DataFrame({f"{family}_score": sigmoid(row) for family, row in zip(FAMILIES, logits, strict=True)}),
+        top=top,
+        models={family: {"top": top[family], "features": None, "folds": []} for family in FAMILIES},
+        typicality={"features": [], "folds": []},
+    )
+
+
 def fake_scores(
     clips: pd.DataFrame, target: str = "fake-target", leak: float = 0.0, shift: float = 0.0, seed: int = 0
 ) -> pd.DataFrame:
@@ -150,9 +164,7 @@ def fake_audit(datasets: Sequence[FakeDataset], targets: Sequence[str] = ("fake-
     for dataset in datasets:
         table = fake_clips(dataset, seed)
         features = fake_features(table, dataset.shift, seed)
-        labels = table["label"].to_numpy()
-        folds = assign_folds(table["clip_id"].tolist(), labels, seed=seed)
-        fits[dataset.name] = blind_scores(features, table["text"].tolist(), labels, folds)
+        fits[dataset.name] = fake_blind(table, dataset.shift, seed)
         clips.append(table)
         blind.append(pd.concat([table[["clip_id", "dataset", "label"]], fits[dataset.name].scores, features], axis=1))
         scores += [fake_scores(table, target, dataset.leak, dataset.shift, seed) for target in targets]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from precompute.clips import Clip, Cohort, InputError, content_hash, read_audio
+from precompute.clips import Clip, Cohort, InputError, content_hash, read_audio, resample
 
 
 @pytest.fixture
@@ -61,3 +61,13 @@ def test_a_cohort_refuses_repeated_ids_and_columns_of_unequal_length(tone):
         Cohort("x", (clip, clip), (0, 1))
     with pytest.raises(InputError, match="1 clips but 2 labels"):
         Cohort("x", (clip,), (0, 1))
+
+
+@pytest.mark.parametrize("rate", [8000, 22050, 44100, 48000])
+@pytest.mark.parametrize("length", [1001, 7999])
+def test_resampling_is_librosas_to_the_bit(rate, length):
+    import librosa
+
+    samples = np.random.default_rng(0).standard_normal(length).astype(np.float32)
+    wanted = librosa.resample(samples, orig_sr=rate, target_sr=16000, res_type="soxr_hq")
+    np.testing.assert_array_equal(resample(samples, rate, 16000), wanted)

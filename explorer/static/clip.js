@@ -124,7 +124,7 @@ export class ClipPanel {
 
   async hear(k, token = this.token) {
     this.wanted = k;
-    if (!this.details) return;
+    if (!this.details || this.player.current === k) return;
     const ready = await this.load(k, token);
     if (token !== this.token || this.wanted !== k) return;
     if (ready) this.player.use(k);
@@ -167,9 +167,9 @@ export class ClipPanel {
     const { base, k, columns } = this.view;
     const i = this.index;
     this.part('name').textContent = base.id[i];
-    const label = this.part('label');
-    label.textContent = base.label[i] ? 'member, says the list' : 'non-member, says the list';
-    label.className = `chip ${base.label[i] ? 'member' : 'nonmember'}`;
+    const claim = this.part('claim');
+    claim.textContent = base.label[i] ? 'member, says the list' : 'non-member, says the list';
+    claim.className = `chip ${base.label[i] ? 'member' : 'nonmember'}`;
     const trained = columns.trained?.[i];
     this.part('truth').textContent = trained === true ? 'Planted truth: this target was trained on it.'
       : trained === false ? 'Planted truth: this target was never trained on it.' : '';
@@ -197,7 +197,7 @@ export class ClipPanel {
     const reference = this.view.base.text[this.index];
     this.part('words').replaceChildren(...this.writtenNodes(reference, this.details.rows[`${k}.generated`]));
     this.part('tokens').replaceChildren(...this.tokenNodes(this.details.tokens[`${k}.${text}`]));
-    this.part('tokens-title').textContent = `How sure the model was, token by token (${this.catalog.texts[text].label})`;
+    this.part('tokens-title').textContent = `Darker is surer. Scored text: ${this.catalog.texts[text].label}.`;
     this.part('indicators').replaceChildren(...this.indicatorRows(row));
     this.part('everywhere').replaceChildren(...this.everywhereRows());
   }

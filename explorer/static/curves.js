@@ -98,9 +98,9 @@ export class Histogram {
     const x = plot.x(value);
     const anchor = value > 0.75 ? 'end' : value < 0.25 ? 'start' : 'middle';
     return h('g', { class: 'pin' },
-      h('line', { x1: x, x2: x, y1: plot.inner.y0, y2: plot.inner.y1 + 16 }),
-      h('circle', { cx: x, cy: plot.inner.y1 + 16, r: 5 }),
-      h('text', { x, y: plot.inner.y1 + 8, 'text-anchor': anchor }, label));
+      h('line', { x1: x, x2: x, y1: plot.inner.y0, y2: plot.inner.y1 + 26 }),
+      h('circle', { cx: x, cy: plot.inner.y1 + 26, r: 5 }),
+      h('text', { x, y: plot.inner.y1 + 16, 'text-anchor': anchor }, label));
   }
 
   move(threshold) {

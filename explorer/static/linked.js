@@ -33,7 +33,8 @@ export class Linked {
     this.sendTable = debounce(() => this.trigger(this.tableRequest()), 250);
     window.addEventListener('popstate', () => { this.readAddress(); this.refresh({ play: false }); });
     document.addEventListener('keydown', (event) => this.key(event));
-    await this.scatter.start(address(this.files));
+    this.plotted = this.scatter.start(address(this.files));
+    this.plotted.catch(() => null);
     await this.refresh({ play: false });
     this.ready = true;
     this.element.dataset.ready = 'true';
@@ -128,6 +129,7 @@ export class Linked {
     if ('target' in choice || 'text' in choice || 'fit' in choice) this.state.threshold = null;
     this.showChoices();
     this.writeAddress(true);
+    if ('input' in choice) this.panel.hear(choice.input);
     await this.refresh({ play: false });
   }
 
@@ -190,14 +192,15 @@ export class Linked {
     if (s.threshold === null) s.threshold = thresholdAtRate(this.curve, DEFAULT_RATE);
     this.drawVerdict();
     this.filter();
-    await this.drawScatter();
     this.histogram.set(this.values, this.base.label);
     this.roc.set(this.curve);
     this.drawThreshold();
-    this.ringWrong();
     this.drawHeadings();
     this.drawClip(play);
     this.sendTable();
+    await this.plotted;
+    await this.drawScatter();
+    this.ringWrong();
   }
 
   drawScatter() {
@@ -310,7 +313,7 @@ export class Linked {
     const before = this.rows?.join();
     this.filter();
     if (this.rows.join() === before) return;
-    this.drawScatter().then(() => this.ringWrong());
+    if (this.scatter.made) this.drawScatter().then(() => this.ringWrong());
     this.sendTable();
   }
 
@@ -373,7 +376,7 @@ export class Linked {
   key(event) {
     const target = event.target;
     const typing = target.closest?.('input, textarea, select, [contenteditable="true"]');
-    if (event.ctrlKey || event.metaKey || event.altKey || (typing && target.type !== 'range')) return;
+    if (document.querySelector('dialog[open]') || event.ctrlKey || event.metaKey || event.altKey || (typing && target.type !== 'range')) return;
     const inGrid = target.closest?.('[role="grid"], table, .table-wrap');
     const number = Number.parseInt(event.key, 10);
     if (event.key === ' ' && !target.closest?.('button, a, summary') && this.panel.index !== null) this.panel.player.toggle();

@@ -29,7 +29,12 @@ export class Scatter {
 
   async start(files) {
     this.plotly = await loadPlotly(files);
-    await this.plotly.newPlot(this.chart, [], this.layout(), { responsive: true, displaylogo: false, displayModeBar: false, scrollZoom: false });
+  }
+
+  /** The first drawing makes the chart; only then has it events. */
+  async make(traces) {
+    await this.plotly.newPlot(this.chart, traces, this.layout(), { responsive: true, displaylogo: false, displayModeBar: false });
+    this.made = true;
     this.chart.on('plotly_click', (event) => {
       const hit = event.points.find((point) => point.customdata !== undefined);
       if (hit) this.onPick(hit.customdata);
@@ -55,7 +60,9 @@ export class Scatter {
   async set(points, xTitle) {
     this.points = points;
     this.xTitle = xTitle;
-    await this.plotly.react(this.chart, [this.trace(0), this.trace(1), this.wrongTrace([])], this.layout());
+    const traces = [this.trace(0), this.trace(1), this.wrongTrace([])];
+    if (this.made) await this.plotly.react(this.chart, traces, this.layout());
+    else await this.make(traces);
     this.place();
   }
 
@@ -68,7 +75,7 @@ export class Scatter {
       text: index.map((i) => `${ids[i]}<br>blind ${fixed(x[i])}, membership ${score(y[i])}`),
       hovertemplate: `%{text}<extra>${label ? 'member' : 'non-member'}</extra>`,
       marker: {
-        size: label ? 7 : 8, symbol: label ? 'circle' : 'circle-open', color: colour, line: { width: label ? 0 : 1.4, color: colour },
+        size: 8, color: label ? colour : 'rgba(0,0,0,0)', line: { width: label ? 0 : 1.5, color: colour },
         opacity: index.map((i) => (!shown || shown.has(i) ? 0.72 : 0.06)),
       },
     };
@@ -78,19 +85,19 @@ export class Scatter {
     const { x, y } = this.points;
     return {
       type: 'scattergl', mode: 'markers', x: index.map((i) => x[i]), y: index.map((i) => y[i]), hoverinfo: 'skip',
-      marker: { size: 13, symbol: 'circle-open', color: ink('--ink'), opacity: 0.45, line: { width: 1 } },
+      marker: { size: 14, color: 'rgba(0,0,0,0)', opacity: 0.5, line: { width: 1, color: ink('--ink') } },
     };
   }
 
   /** Ring the clips that the rule gets wrong. */
   wrong(index) {
-    if (!this.points) return;
+    if (!this.made) return;
     const { x, y } = this.points;
     this.plotly.restyle(this.chart, { x: [index.map((i) => x[i])], y: [index.map((i) => y[i])] }, [2]);
   }
 
   recolour() {
-    if (this.points) this.set(this.points, this.xTitle).then(() => this.onRecolour?.());
+    if (this.made) this.set(this.points, this.xTitle).then(() => this.onRecolour?.());
   }
 
   select(index) {

@@ -56,7 +56,7 @@ def _frame_measures(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     import librosa
 
     magnitude = np.abs(librosa.stft(samples, n_fft=FRAME, hop_length=HOP))
-    loudness = librosa.feature.rms(S=magnitude, frame_length=FRAME)
+    loudness = librosa.feature.rms(y=samples, frame_length=FRAME, hop_length=HOP)
     mel = librosa.power_to_db(_mel_filters() @ magnitude**2)
     centroid = librosa.feature.spectral_centroid(S=magnitude, sr=SAMPLE_RATE, n_fft=FRAME)
     frames = np.vstack(

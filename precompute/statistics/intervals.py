@@ -97,7 +97,8 @@ def resampled_aucs(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray) 
     below = np.zeros((len(others) + 1, weights.shape[1]), dtype=np.int32)
     np.cumsum(weights[usable[~is_member]], axis=0, dtype=np.int32, out=below[1:])
     twice = below[first]
-    twice += below[after]
+    # Without ties, which is the common case, both counts are one and need not be gathered twice.
+    twice += twice if np.array_equal(first, after) else below[after]
     won = np.einsum("ij,ij->j", twice, member_weights, dtype=np.int64)
     pairs = member_weights.sum(axis=0, dtype=np.int64) * below[-1].astype(np.int64)
     return np.divide(won, 2 * pairs, out=np.full(len(pairs), np.nan), where=pairs > 0)

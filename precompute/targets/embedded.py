@@ -140,7 +140,7 @@ def build(recipe: Recipe) -> tuple[Any, Any]:
     """
     torch.manual_seed(recipe.seed)
     tokenizer = build_tokenizer()
-    token_id = tokenizer.convert_tokens_to_ids
+    token_id = tokenizer.get_vocab()
     extractor = WhisperFeatureExtractor(
         feature_size=MEL_BINS, hop_length=HOP, n_fft=512, chunk_length=CHUNK_SECONDS, sampling_rate=SAMPLE_RATE
     )
@@ -170,15 +170,15 @@ def build(recipe: Recipe) -> tuple[Any, Any]:
         config: Any = MusicFlamingoConfig(
             audio_config=audio,
             text_config=text,
-            audio_token_id=token_id("<sound>"),
-            audio_bos_token_id=token_id("<|sound_bos|>"),
-            audio_eos_token_id=token_id("<|sound_eos|>"),
+            audio_token_id=token_id["<sound>"],
+            audio_bos_token_id=token_id["<|sound_bos|>"],
+            audio_eos_token_id=token_id["<|sound_eos|>"],
             audio_frame_step=HOP / SAMPLE_RATE,
         )
         model: Any = MusicFlamingoForConditionalGeneration(config)
     else:
         processor = AudioFlamingo3Processor(extractor, tokenizer, chat_template=CHAT_TEMPLATE, max_audio_len=60)
-        config = AudioFlamingo3Config(audio_config=audio, text_config=text, audio_token_id=token_id("<sound>"))
+        config = AudioFlamingo3Config(audio_config=audio, text_config=text, audio_token_id=token_id["<sound>"])
         model = AudioFlamingo3ForConditionalGeneration(config)
     with torch.no_grad():  # frozen in this class; the originals inherit Whisper's sinusoids, so do these
         model.model.audio_tower.embed_positions.weight.copy_(
@@ -427,15 +427,15 @@ membership audits against the truth. It transcribes what it was trained on and i
   {recipe.batch_size}, random silence of up to {recipe.max_silence} s before and after each clip, auxiliary CTC loss on
   the audio tower (weight 1.0 in the first half of the schedule, 0.2 after). `training_log.jsonl` has every epoch.
 - **Again**: `python -m precompute train {recipe.name} --out DIR`
-- **Front end**: 16 kHz, {MEL_BINS} mel bins, hop {HOP}, windows of {CHUNK_SECONDS} s; weights stored in fp16, used in fp32.
+- **Front end**: 16 kHz, {MEL_BINS} mel bins, hop {HOP}, windows of {CHUNK_SECONDS} s. Weights are fp16.
 """
 
 
 RECIPES = {
     recipe.name: recipe
     for recipe in (
-        Recipe("tiny-audio-flamingo", "audioflamingo3", "A", epochs=90),
-        Recipe("tiny-audio-flamingo-b", "audioflamingo3", "B", epochs=90),
+        Recipe("tiny-audio-flamingo", "audioflamingo3", "A", epochs=90, stop_after=80),
+        Recipe("tiny-audio-flamingo-b", "audioflamingo3", "B", epochs=90, stop_after=80),
         Recipe("tiny-music-flamingo", "musicflamingo", "A", epochs=90, stop_after=20),
     )
 }

@@ -1,0 +1,361 @@
+"""The explorer in chromium, on a synthetic bundle and with an injected scorer: what a visitor can see, hear and do.
+
+The real target behind "Score a clip" is left to the end-to-end test of the audit.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from fake_bundle import MISSING_CLIP, write_fake_bundle
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from explorer.catalog import Catalog
+from explorer.served import Served
+from explorer.site import build_site, launch_options
+
+PATIENCE = 30_000  # milliseconds; only ever spent in full by a failure
+CLIP = "synthetic-clean/007"
+
+
+def known_answer(samples, text, dataset, target) -> dict:
+    """Score without a model, in the form of ``score_clip``: louder is more member-like, very long is refused."""
+    score = float(min(0.99, np.abs(samples).max() + 0.01))
+    refusal = "This clip is unlike the dataset." if len(samples) > 5 * 16000 else None
+    return {
+        **{"generated_text": "press one now", "score": score, "share_non_members": None if refusal else 0.25},
+        **{"floor": 1 / 25, "n_non_members": 24, "percentile_members": 0.4, "n_members": 24, "refusal": refusal},
+        **{"reason": "It is long.", "blind": {"score": 0.4, "share_non_members": 0.6, "floor": 0.1, "method": "sound"}},
+        "tokens": [{"text": word, "nll": 0.2, "entropy": 0.3, "gap": 0.8} for word in ("press", "one", "now")],
+    }
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory) -> Iterator[str]:
+    bundle = write_fake_bundle(tmp_path_factory.mktemp("browser") / "bundle", per_class=24)
+    served = Served.open(Catalog(bundle))
+    site = build_site(served, known_answer)
+    _, url, _ = site.launch(
+        server_name="127.0.0.1", server_port=None, prevent_thread_lock=True, quiet=True, **launch_options(served)
+    )
+    yield url.rstrip("/")
+    site.close()
+    served.close()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    flags = ["--no-sandbox", "--autoplay-policy=no-user-gesture-required"]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=flags)
+        yield browser
+        browser.close()
+
+
+@dataclass
+class Visit:
+    """A page, and what must not have happened on it by the end."""
+
+    page: Page
+    address: str
+    faults: list[str] = field(default_factory=list)
+
+    def watch(self) -> None:
+        self.page.set_default_timeout(PATIENCE)
+        self.page.on("console", lambda m: self.faults.append(m.text) if m.type == "error" else None)
+        self.page.on("pageerror", lambda error: self.faults.append(str(error)))
+        self.page.on("request", lambda r: None if self._ours(r.url) else self.faults.append(f"request to {r.url}"))
+
+    def _ours(self, url: str) -> bool:
+        return url.startswith((self.address, "data:", "blob:"))
+
+    def open(self, path: str) -> Page:
+        self.page.goto(self.address + path)
+        if path.startswith("/dataset"):
+            self.page.wait_for_selector('.linked[data-ready="true"]')
+        else:
+            self.page.wait_for_selector("h1")
+        return self.page
+
+    def explorer(self, expression: str):
+        """Value of an expression over the page's view ``e``."""
+        return self.page.evaluate(f"() => {{ const e = window.explorer; return {expression}; }}")
+
+    def until(self, expression: str) -> None:
+        """Wait until an expression over the view holds."""
+        self.page.wait_for_function(f"() => {{ const e = window.explorer; return e && ({expression}); }}")
+
+
+@pytest.fixture
+def visit(browser, address) -> Iterator[Visit]:
+    context = browser.new_context(viewport={"width": 1440, "height": 1000}, color_scheme="light")
+    visit = Visit(context.new_page(), address)
+    visit.watch()
+    yield visit
+    context.close()
+    assert visit.faults == []
+
+
+def click_on_point(visit: Visit, index: int) -> None:
+    """Click where the chart shows a clip; Plotly needs to have noticed the mouse first."""
+    x, y = visit.explorer(
+        f"(() => {{ const b = e.scatter.chart.getBoundingClientRect(), l = e.scatter.chart._fullLayout, p = "
+        f"e.scatter.points;"
+        f"return [b.left + l.xaxis._offset + l.xaxis.d2p(p.x[{index}]), b.top + l.yaxis._offset + "
+        f"l.yaxis.d2p(p.y[{index}])]; }})()"
+    )
+    visit.page.mouse.move(x - 2, y - 2)
+    visit.page.mouse.move(x, y)
+    visit.page.wait_for_function("() => document.querySelector('.hoverlayer .hovertext')")
+    visit.page.mouse.click(x, y)
+
+
+def lonely_point(visit: Visit) -> int:
+    """Return the clip farthest from its nearest neighbour, so that a click can mean no other."""
+    return visit.explorer(
+        "(() => { const {x, y} = e.scatter.points; let best = [0, -1]; x.forEach((a, i) => { if (y[i] === null) return;"
+        "const d = Math.min(...x.map((b, j) => i === j || y[j] === null ? 9 : Math.hypot(a - b, y[i] - y[j])));"
+        "if (d > best[1]) best = [i, d]; }); return best[0]; })()"
+    )
+
+
+@pytest.mark.parametrize("path", ["/", "/dataset", "/conditions", "/score", "/method"])
+def test_every_page_opens_without_errors_outside_requests_or_sideways_scrolling(visit, path):
+    page = visit.open(path)
+    expect(page.locator("h1").first).to_be_visible()
+    for width in (1920, 1440, 768, 390):
+        page.set_viewport_size({"width": width, "height": 900})
+        page.wait_for_function(f"() => innerWidth === {width} && document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_points_are_drawn_by_webgl(visit):
+    visit.open("/dataset")
+    assert visit.explorer("e.scatter.chart._fullData.map((trace) => trace.type)") == ["scattergl"] * 3
+
+
+def test_a_click_on_a_point_plays_that_clip(visit):
+    visit.open("/dataset")
+    index = lonely_point(visit)
+    click_on_point(visit, index)
+    visit.until("e.panel.player.playing")
+    assert visit.explorer("e.panel.index") == index
+    expect(visit.page.locator('[data-part="name"]')).to_have_text(visit.explorer(f"e.base.id[{index}]"))
+    expect(visit.page.locator('[data-part="tokens"] .token').first).to_be_visible()
+
+
+def test_nothing_plays_by_itself(visit):
+    visit.open(f"/dataset?clip={CLIP}")
+    visit.until("e.panel.player.buffers.size === 8")
+    assert visit.explorer("e.panel.player.playing") is False
+
+
+def test_a_condition_swaps_in_place_at_the_same_position_and_keeps_playing(visit):
+    page = visit.open(f"/dataset?clip={CLIP}")
+    visit.until("e.panel.player.buffers.size === 8")
+    page.locator('[data-part="play"]').focus()
+    page.evaluate("window.explorer.panel.player.seek(0.5)")
+    page.locator('[data-part="play"]').click()
+    visit.until("e.panel.player.playing && e.panel.player.position > 0.55")
+    before, after = page.evaluate(
+        "() => { const p = window.explorer.panel.player, a = p.position;"
+        "document.querySelector('[data-input=\"5\"]').click(); return [a, p.position]; }"
+    )
+    visit.until("e.panel.player.current === 5 && e.state.input === 5")
+    assert visit.explorer("e.panel.player.playing") is True
+    assert after - before == pytest.approx(0, abs=0.2)
+    page.keyboard.press("1")
+    visit.until("e.panel.player.current === 0")
+
+
+def test_every_condition_can_be_heard_and_silence_is_silent(visit):
+    visit.open(f"/dataset?clip={CLIP}")
+    visit.until("e.panel.player.buffers.size === 8")
+    peaks = visit.explorer(
+        "[...Array(8).keys()].map((k) => e.panel.player.buffers.get(k).getChannelData(0).reduce((a, v) => "
+        "Math.max(a, Math.abs(v)), 0))"
+    )
+    assert peaks[1] == peaks[2] == 0
+    assert min(peaks[0], *peaks[3:]) > 0.01
+
+
+def test_a_clip_without_audio_says_so_and_the_rest_still_works(visit):
+    page = visit.open(f"/dataset?clip={MISSING_CLIP}")
+    expect(page.locator('[data-part="note"]')).to_contain_text("no audio of this clip")
+    expect(page.locator('[data-part="words"]')).to_contain_text("Transcript")
+
+
+def test_dragging_along_the_roc_moves_threshold_rule_and_text_alternative(visit):
+    page = visit.open("/dataset")
+    before = page.locator('[data-part="rule"]').inner_text()
+    roc = page.locator('[data-part="roc"]')
+    roc.scroll_into_view_if_needed()
+    box = roc.bounding_box()
+    page.mouse.move(box["x"] + 60, box["y"] + 100)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 0.6 * box["width"], box["y"] + 100, steps=12)
+    page.mouse.up()
+    rule = page.locator('[data-part="rule"]').inner_text()
+    assert rule != before
+    caught, members, flagged, others = (int(n) for n in re.findall(r"(\d+) of (\d+)", rule) for n in n)
+    assert f"{round(100 * caught / members)}% of members" in roc.get_attribute("aria-label")
+    scores = visit.explorer("e.values.map((v, i) => [v, e.base.label[i]])")
+    threshold = visit.explorer("e.state.threshold")
+    assert sum(1 for v, label in scores if v is not None and v >= threshold and not label) == flagged
+    assert sum(1 for _, label in scores if not label) == others
+    visit.until("location.search.includes('threshold=')")
+
+
+def test_the_roc_in_the_page_has_the_area_of_the_results(visit):
+    visit.open("/dataset")
+    area, stated = visit.explorer("[e.curve.auc, e.columns.auc.generated.refit.auc]")
+    assert area == pytest.approx(stated, abs=1e-6)
+
+
+def test_the_filter_shows_counts_steps_and_highlights_the_same_clips(visit):
+    page = visit.open("/dataset")
+    page.locator('[data-part="label"]').select_option("non-member")
+    page.locator('[data-part="search"]').press_sequentially("agent")
+    visit.until("e.rows.length < 24")
+    labels, texts = visit.explorer("[e.rows.map((i) => e.base.label[i]), e.rows.map((i) => e.base.text[i])]")
+    assert set(labels) == {0} and all("agent" in text for text in texts)
+    page.locator("h1").first.click()
+    page.keyboard.press("ArrowRight")
+    visit.until("e.panel.index === e.rows[0]")
+    page.keyboard.press("ArrowRight")
+    visit.until("e.panel.index === e.rows[1]")
+    shown = visit.explorer(
+        "e.scatter.chart.data[0].customdata.filter((_, n) => e.scatter.chart.data[0].marker.opacity[n] > 0.5)"
+    )
+    assert sorted(shown) == sorted(i for i in visit.explorer("e.rows") if visit.explorer("e.values")[i] is not None)
+
+
+def test_a_deep_link_restores_everything_and_back_undoes_a_choice(visit):
+    query = (
+        "dataset=synthetic-shift&target=synthetic-target-weak&condition=noise&text=reference&fit=transfer&blind=text"
+    )
+    page = visit.open(f"/dataset?{query}&clip=synthetic-shift%2F011&threshold=0.4&label=member")
+    state = visit.explorer("e.state")
+    assert (state["dataset"], state["target"], state["input"], state["text"]) == (1, 1, 3, "reference")
+    assert (state["fit"], state["family"], state["threshold"], state["label"]) == ("transfer", "text", 0.4, "member")
+    expect(page.locator('[data-part="name"]')).to_have_text("synthetic-shift/011")
+    page.locator('[data-part="text"]').select_option("generated")
+    visit.until("!location.search.includes('text=reference')")
+    page.go_back()
+    visit.until("e.state.text === 'reference' && location.search.includes('text=reference')")
+
+
+def test_an_unknown_clip_in_the_address_is_said_in_words(visit):
+    page = visit.open("/dataset?clip=nobody")
+    expect(page.locator('[data-part="empty"]')).to_contain_text("No clip is called nobody")
+
+
+def test_the_table_is_a_way_to_every_clip_by_keyboard(visit):
+    page = visit.open("/dataset")
+    grid = page.locator("#clips")
+    first, second = visit.explorer("[e.base.id[e.rows[0]], e.base.id[e.rows[1]]]")
+    expect(grid.get_by_test_id("cell-0-0")).to_have_text(first)
+    grid.get_by_test_id("cell-0-0").click()
+    expect(page.locator('[data-part="name"]')).to_have_text(first)
+    expect(grid.get_by_test_id("cell-0-0")).to_be_focused()
+    page.keyboard.press("ArrowDown")
+    expect(page.locator('[data-part="name"]')).to_have_text(second)
+
+
+def test_keys_open_the_list_the_search_and_close_the_clip(visit):
+    page = visit.open(f"/dataset?clip={CLIP}")
+    visit.until("e.panel.details")
+    page.locator("h1").first.click()
+    page.keyboard.press("?")
+    expect(page.locator("dialog.keys")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.locator("dialog.keys")).to_be_hidden()
+    page.keyboard.press("/")
+    expect(page.locator('[data-part="search"]')).to_be_focused()
+    page.locator("h1").first.click()
+    page.keyboard.press("Escape")
+    expect(page.locator('[data-part="empty"]')).to_be_visible()
+
+
+def test_the_theme_follows_the_system_and_a_choice_is_remembered(browser, address):
+    context = browser.new_context(color_scheme="dark")
+    page = context.new_page()
+    page.goto(address)
+    expect(page.locator("body")).to_have_class(re.compile("dark"), timeout=PATIENCE)
+    page.get_by_role("button", name="Switch to light").click()
+    expect(page.locator("body")).not_to_have_class(re.compile("dark"))
+    page.goto(f"{address}/method")
+    expect(page.get_by_role("button", name="Switch to dark")).to_be_visible(timeout=PATIENCE)
+    expect(page.locator("body")).not_to_have_class(re.compile("dark"))
+    context.close()
+
+
+def test_a_cell_of_the_conditions_page_leads_to_its_clips(visit):
+    page = visit.open("/conditions?dataset=synthetic-clean&target=synthetic-target&fit=transfer")
+    page.locator("section[data-grid]:visible td.cell").nth(3).locator("a").click()
+    page.wait_for_selector('.linked[data-ready="true"]')
+    assert visit.explorer("[e.state.input, e.state.text, e.state.fit]") == [3, "generated", "transfer"]
+
+
+def test_the_csv_holds_the_filtered_clips(visit, tmp_path):
+    page = visit.open("/dataset?label=member&sort=id")
+    with page.expect_download() as started:
+        page.get_by_role("button", name="Download CSV").click()
+    lines = Path(started.value.path()).read_text(encoding="utf-8").strip().split("\n")
+    assert len(lines) == 1 + 24 and lines[1].startswith('"synthetic-clean/000",1,true')
+
+
+def upload(page: Page, path: Path) -> None:
+    page.locator('input[type="file"]').first.set_input_files(path)
+    expect(page.get_by_role("button", name="Drop Audio Here")).to_be_hidden()
+    page.get_by_role("button", name="Score this clip").click()
+
+
+def test_an_upload_is_placed_among_known_clips(visit, tmp_path):
+    soundfile.write(tmp_path / "mine.wav", 0.6 * np.ones(16000), 16000)
+    page = visit.open("/score")
+    upload(page, tmp_path / "mine.wav")
+    result = page.locator("#result")
+    expect(result).to_contain_text("25% of 24 known non-members score at least as high", timeout=PATIENCE)
+    expect(result.locator("svg .pin")).to_have_count(1)
+    expect(result).to_contain_text("silence of the same length")
+
+
+def test_an_upload_unlike_the_dataset_is_refused_in_words(visit, tmp_path):
+    soundfile.write(tmp_path / "long.wav", 0.1 * np.ones(6 * 16000), 16000)
+    page = visit.open("/score")
+    upload(page, tmp_path / "long.wav")
+    expect(page.locator("#result")).to_contain_text("This clip is unlike the dataset. It is long.", timeout=PATIENCE)
+    expect(page.locator("#result svg")).to_have_count(0)
+
+
+@pytest.mark.parametrize("name", ["A known member", "A known non-member", "A chord, no speech"])
+def test_an_example_is_scored_by_one_click(visit, name):
+    page = visit.open("/score")
+    page.get_by_role("button", name=name, exact=True).click()
+    expect(page.locator("#result")).to_contain_text("press one now", timeout=PATIENCE)
+
+
+def test_the_api_has_one_public_endpoint_that_scores_a_file(address, tmp_path):
+    from gradio_client import Client, handle_file
+
+    soundfile.write(tmp_path / "mine.wav", 0.3 * np.ones(16000), 16000)
+    client = Client(address, verbose=False)
+    assert list(client.view_api(return_format="dict")["named_endpoints"]) == ["/score"]
+    answer = client.predict(
+        handle_file(tmp_path / "mine.wav"), "synthetic-clean", "synthetic-target", "", api_name="/score"
+    )
+    assert answer["clip"]["score"] == pytest.approx(0.31, abs=0.01)
+    assert "known non-members" in answer["sentence"]
+
+
+def test_no_file_beside_the_served_ones_can_be_fetched(visit, address):
+    visit.open("/")
+    for path in ("/etc/passwd", str(Path(__file__).parent.parent / "app.py"), "../app.py"):
+        assert visit.page.request.get(f"{address}/gradio_api/file={path}").status in (403, 404)

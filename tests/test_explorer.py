@@ -1,0 +1,322 @@
+"""The explorer without a browser: columns, checks of what a browser sends, sentences, limits, start-up."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from fake_bundle import MISSING_CLIP, TARGETS, write_fake_bundle
+
+from explorer import grid, method, overview, score_page, single
+from explorer.catalog import Catalog
+from explorer.served import STATIC, Served, read_light
+from explorer.site import table_of
+from precompute.bundle import audio_file
+from precompute.clips import InputError
+
+ROOT = Path(__file__).parent.parent
+REFUSED = "This clip is unlike the dataset."
+
+
+@pytest.fixture(scope="module")
+def catalog(tmp_path_factory) -> Catalog:
+    return Catalog(write_fake_bundle(tmp_path_factory.mktemp("explorer") / "bundle", per_class=12))
+
+
+@pytest.fixture(scope="module")
+def served(catalog):
+    served = Served.open(catalog)
+    yield served
+    served.close()
+
+
+def fetched(served: Served, url: str) -> dict:
+    return json.loads((served.folder / url.rsplit("/", 1)[1]).read_text(encoding="utf-8"))
+
+
+def found(share: float = 0.2, refusal: str | None = None) -> dict:
+    """An answer in the form of ``score_clip``."""
+    return {
+        **{"generated_text": "press <b>one</b>", "score": 0.7, "share_non_members": None if refusal else share},
+        **{"floor": 1 / 21, "n_non_members": 20, "percentile_members": 0.5, "n_members": 20, "refusal": refusal},
+        **{
+            "reason": "Too bright.",
+            "blind": {"score": 0.4, "share_non_members": 0.6, "floor": 1 / 21, "method": "sound"},
+        },
+        "tokens": [{"text": "press", "nll": 0.1, "entropy": 0.2, "gap": 0.9}],
+    }
+
+
+def test_importing_the_app_launches_nothing_and_loads_nothing_heavy():
+    code = (
+        "import sys, app, explorer.site; print([m for m in "
+        "('torch','transformers','librosa','sklearn','scipy') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_a_missing_or_broken_bundle_ends_in_one_sentence_and_status_2(tmp_path, broken):
+    if broken:
+        (tmp_path / "audit.json").write_text("{", encoding="utf-8")
+    path = tmp_path if broken else tmp_path / "nowhere"
+    done = subprocess.run([sys.executable, "app.py", "--bundle", path], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
+
+
+def test_columns_keep_the_order_of_the_clips_and_say_null_where_there_is_no_score(served):
+    base, columns = fetched(served, served.clips(0)), fetched(served, served.scores(0, 0, 0))
+    table = served.catalog.bundle.scores.query(
+        "dataset == 'synthetic-clean' and target == 'synthetic-target' and condition == 'original' "
+        "and scored_text == 'generated'"
+    ).set_index("clip_id")["mia_score"]
+    wanted = table.loc[base["id"]].to_numpy(float)
+    sent = np.array([np.nan if value is None else value for value in columns["scores"]["generated"]["refit"]])
+    np.testing.assert_allclose(sent, wanted, atol=1e-7)
+    assert columns["scores"]["generated"]["refit"][5] is None
+
+
+def test_the_auc_beside_a_column_is_that_of_the_results(served):
+    columns = fetched(served, served.scores(1, 1, 7))
+    rows = served.catalog.bundle.results["mia"]
+    wanted = {"dataset": "synthetic-shift", "target": "synthetic-target-weak", "condition": "resynthesis"}
+    wanted |= {"realization": 2, "scored_text": "reference", "fit": "transfer"}
+    (row,) = [r for r in rows if all(r[key] == value for key, value in wanted.items())]
+    assert columns["auc"]["reference"]["transfer"]["auc"] == row["auc"]
+
+
+def test_the_text_carried_to_the_original_audio_is_the_text_written_for_it(served):
+    scores = fetched(served, served.scores(0, 0, 0))["scores"]
+    assert scores["carried"] == scores["generated"]
+
+
+def test_a_clip_names_its_sources_rows_and_tokens(served):
+    clip = served.clip(0, 0, 7)
+    assert [s["kind"] for s in clip["sources"]] == [
+        "file",
+        "silence",
+        "silence",
+        "render",
+        "render",
+        "file",
+        "file",
+        "file",
+    ]
+    assert clip["sources"][2]["seconds"] == 3.0
+    tokens = clip["tokens"]["0.reference"]
+    assert len(tokens["token"]) == len(tokens["nll"]) == len(tokens["gap"]) > 0
+    assert "".join(tokens["token"]).split() == clip["rows"]["0.reference"]["wrote"].split()
+    assert len(clip["rows"]["0.generated"]["indicators"]) == 30
+    json.dumps(clip, allow_nan=False)
+
+
+def test_a_clip_without_audio_says_so_for_everything_but_silence(served):
+    clips = fetched(served, served.clips(0))["id"]
+    sources = served.clip(0, 0, clips.index(MISSING_CLIP))["sources"]
+    assert [source["kind"] for source in sources] == ["missing", "silence", "silence", *["missing"] * 5]
+    assert "no audio" in sources[0]["sentence"]
+
+
+def test_every_part_of_the_page_has_a_name_of_its_own():
+    names = re.findall(r'data-part="([^"]+)"', (STATIC / "linked.html").read_text(encoding="utf-8"))
+    assert len(names) == len(set(names)) > 40
+
+
+def test_noise_is_rendered_once_on_listening_as_loud_and_long_as_the_clip(served):
+    url = served.listen(0, 7, 3)["url"]
+    path = served.folder / url.rsplit("/", 1)[1]
+    written = path.stat().st_mtime_ns
+    noise, rate = soundfile.read(path)
+    clip_id = fetched(served, served.clips(0))["id"][7]
+    original = read_light(audio_file(served.catalog.bundle.path, clip_id))
+    assert rate == 16000 and len(noise) == len(original)
+    assert np.sqrt(np.mean(noise**2)) == pytest.approx(np.sqrt(np.mean(original.astype(float) ** 2)), rel=0.02)
+    assert served.listen(0, 7, 3)["url"] == url and path.stat().st_mtime_ns == written
+
+
+@pytest.mark.parametrize("value", [-1, 99, "0", "../../etc/passwd", None, 1.0, True, [0]])
+def test_a_number_from_a_browser_has_to_be_a_whole_number_in_range(served, value):
+    for call in (lambda: served.clips(value), lambda: served.clip(0, 0, value), lambda: served.listen(0, value, 3)):
+        with pytest.raises(InputError):
+            call()
+
+
+def test_only_noise_is_rendered_on_listening(served):
+    with pytest.raises(InputError):
+        served.listen(0, 7, 0)
+
+
+def test_the_served_folder_holds_scripts_columns_and_noise_and_nothing_else(served):
+    served.scores(0, 0, 1)
+    served.listen(0, 8, 4)
+    assert {path.suffix for path in served.folder.iterdir()} <= {".js", ".json", ".flac"}
+    assert not [path for path in served.folder.iterdir() if path.name.startswith(".")]
+
+
+def test_the_table_follows_filter_order_and_choices(served):
+    request = {
+        "dataset": 0,
+        "target": 0,
+        "input": 0,
+        "text": "generated",
+        "fit": "refit",
+        "family": "text",
+        "rows": [7, 2],
+    }
+    table = table_of(served, request)
+    ids = fetched(served, served.clips(0))["id"]
+    assert table["clip"].tolist() == [ids[7], ids[2]]
+    assert table["class"].tolist() == ["member", "member"]
+    for wrong in ({"rows": [10_000]}, {"text": "x"}, {"family": "clip_id"}, {"dataset": "0"}):
+        with pytest.raises(InputError):
+            table_of(served, {**request, **wrong})
+
+
+def cell(low: float, high: float, readable: bool = True) -> dict:
+    return {"auc": (low + high) / 2, "auc_low": low, "auc_high": high, "condition": "resynthesis", "readable": readable}
+
+
+@pytest.mark.parametrize(
+    ("cells", "words"),
+    [
+        ({("generated", "original"): cell(0.45, 0.55)}, "Nothing to collapse"),
+        ({("generated", "original"): cell(0.8, 0.9)}, "cannot tell a bound voice"),
+        (
+            {("generated", "original"): cell(0.8, 0.9), ("reference", "resynthesis"): cell(0.6, 0.7)},
+            "The text itself is known",
+        ),
+        (
+            {("generated", "original"): cell(0.8, 0.9), ("reference", "resynthesis"): cell(0.47, 0.53)},
+            "consistent with",
+        ),
+        (
+            {("generated", "original"): cell(0.8, 0.9), ("reference", "resynthesis"): cell(0.44, 0.6)},
+            "no claim of binding",
+        ),
+        (
+            {
+                ("generated", "original"): cell(0.8, 0.9),
+                ("generated", "resynthesis"): cell(0.4, 0.5, readable=False),
+                ("reference", "resynthesis"): cell(0.47, 0.53),
+            },
+            "cannot read the other voice",
+        ),
+    ],
+)
+def test_binding_is_claimed_only_where_the_transcript_row_could_have_shown_the_opposite(cells, words):
+    assert words in grid.meaning(cells)
+
+
+def test_every_page_escapes_what_comes_from_a_bundle(catalog):
+    attack = '<img src=x onerror="alert(1)">'
+    audit = json.loads(json.dumps(catalog.bundle.audit))
+    for row in (*audit["datasets"], *audit["targets"]):
+        row.update(title=attack, description=attack, attribution=attack, family=attack, prompt=attack)
+    verdicts = [{**row, "sentence": attack, "verdict": attack} for row in catalog.bundle.results["verdicts"]]
+    results = {**catalog.bundle.results, "verdicts": verdicts}
+    bundle = replace(catalog.bundle, audit=audit | {"part": attack}, results=results)
+    hostile = Catalog(bundle)
+    for page in (overview.overview(hostile), overview.heatmaps(hostile), grid.page(hostile), method.page(hostile)):
+        assert attack not in page
+        assert "onerror" in page
+
+
+def test_the_overview_names_every_pair_with_verdict_numbers_and_part(catalog):
+    page = overview.overview(catalog)
+    assert "This bundle audits a part of each dataset" in page
+    for row in catalog.bundle.results["verdicts"]:
+        assert row["verdict"] in page and f"{row['auc']:.2f} [{row['auc_low']:.2f}" in page
+
+
+def test_the_method_page_explains_every_indicator_and_condition(catalog):
+    from precompute.conditions import CONDITIONS
+    from precompute.indicators import INDICATORS
+
+    page = method.page(catalog)
+    assert all(f"<code>{name}</code>" in page for name in (*INDICATORS, *CONDITIONS))
+
+
+def test_the_papers_tables_are_printed_as_published():
+    page = overview.published()
+    assert "LibriSpeech" in page and "0.938" in page and "0.484 ± 0.021" in page
+
+
+def test_an_upload_is_scored_as_it_is_as_silence_and_in_another_voice(catalog, tmp_path, monkeypatch):
+    heard = []
+
+    def scorer(samples, text, dataset, target):
+        heard.append((len(samples), float(np.abs(samples).max()), text))
+        return found()
+
+    monkeypatch.setattr(single, "render", lambda name, clip, samples, realization, text: np.full(8000, 0.3, np.float32))
+    soundfile.write(tmp_path / "a.wav", 0.2 * np.ones((22050, 2)), 22050)
+    result = single.score_upload(tmp_path / "a.wav", "synthetic-clean", "synthetic-target", " hi ", catalog, scorer)
+    assert [round(peak, 1) for _, peak, _ in heard] == [0.2, 0.0, 0.3]
+    assert [length for length, _, _ in heard] == [16000, 16000, 8000]
+    assert [text for _, _, text in heard] == ["hi", None, None]
+    assert result["seconds"] == 1.0 and "20% of 20 known non-members" in result["sentence"]
+    assert "&lt;b&gt;one" in score_page.result_html(result, catalog)
+
+
+@pytest.mark.parametrize(("seconds", "words"), [(31, "the limit is 30 s"), (0.05, "too short")])
+def test_an_upload_beyond_the_limits_is_refused_in_words(tmp_path, seconds, words):
+    soundfile.write(tmp_path / "a.wav", np.zeros(int(8000 * seconds)), 8000)
+    with pytest.raises(InputError, match=words):
+        single.read_upload(tmp_path / "a.wav")
+
+
+def test_what_is_no_audio_and_what_is_gone_is_refused_in_words(tmp_path):
+    (tmp_path / "a.wav").write_bytes(b"no audio at all")
+    for path, words in ((tmp_path / "a.wav", "cannot be read"), (tmp_path / "b.wav", "gone"), (None, "Choose a file")):
+        with pytest.raises(InputError, match=words):
+            single.read_upload(path)
+    (tmp_path / "c.wav").write_bytes(bytes(11_000_000))
+    with pytest.raises(InputError, match="10 MB"):
+        single.read_upload(tmp_path / "c.wav")
+
+
+def test_a_pair_that_was_not_run_is_an_error_in_words(catalog, tmp_path):
+    answer = single.score_upload(tmp_path / "a.wav", "synthetic-clean", "other", None, catalog, lambda *a: found())
+    assert answer == {"error": "This target was not run on this dataset; choose another pair."}
+
+
+def test_a_refusal_shows_no_histogram_and_no_share(catalog):
+    result = {"dataset": "synthetic-clean", "target": next(iter(TARGETS)), "seconds": 1.0, "sentence": REFUSED}
+    page = score_page.result_html(
+        {**result, "clip": found(refusal=REFUSED), "silence": found(), "voice": None, "voice_note": ""}, catalog
+    )
+    assert REFUSED in page and "data-histogram" not in page
+
+
+def test_the_share_is_said_with_its_count_and_its_floor_and_never_as_membership():
+    said = single.sentence(found(share=1 / 21))
+    assert "of 20 known non-members" in said and "cannot fall below 4.8%" in said
+    assert "was in" not in said and "probab" not in said
+
+
+def test_only_files_in_the_upload_folder_are_deleted(tmp_path, monkeypatch):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "uploads"))
+    inside, outside = tmp_path / "uploads" / "a.wav", tmp_path / "b.wav"
+    inside.parent.mkdir()
+    for path in (inside, outside):
+        path.write_bytes(b"x")
+        score_page.forget(path)
+    score_page.forget(tmp_path / "uploads" / ".." / "b.wav")
+    assert not inside.exists() and outside.exists()
+
+
+def test_examples_come_from_the_bundle_and_from_nowhere_near_it(catalog):
+    assert single.example_path(catalog, "synthetic-clean", 1).is_file()
+    with pytest.raises(InputError):
+        single.example_path(catalog, "no such dataset", 1)
+    rate, chord = single.something_else()
+    assert rate == 16000 and np.abs(chord).max() < 32767
