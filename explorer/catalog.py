@@ -123,6 +123,11 @@ class Catalog:
         found = next((row for row in self.datasets if row["name"] == dataset), {})
         return found.get("title") or dataset
 
+    def label(self, dataset: str) -> str:
+        """Name of a dataset for a selector, with its title where that says more."""
+        title = self.title(dataset)
+        return dataset if title.startswith(dataset) else f"{dataset}: {title}"
+
     def targets_of(self, dataset: str) -> list[int]:
         """Give the indices of the targets that scored a dataset."""
         return [i for i, target in enumerate(self.targets) if (dataset, target["id"]) in self.pairs]
@@ -144,7 +149,10 @@ class Catalog:
             "families": {name: FAMILIES[name] for name in self.families},
             "indicators": [{"name": name, "explanation": EXPLANATIONS.get(name, "")} for name in INDICATORS],
             "verdicts": {
-                f"{d}.{t}": {key: row.get(key) for key in ("verdict", "phase1", "sentence", "reasons")}
+                f"{d}.{t}": {
+                    **{key: row.get(key) for key in ("verdict", "phase1", "reasons")},
+                    "sentence": said(row),
+                }
                 for d, dataset in enumerate(self.datasets)
                 for t, target in enumerate(self.targets)
                 if (row := self.verdicts.get((dataset["name"], target["id"])))
@@ -154,12 +162,19 @@ class Catalog:
     def _dataset(self, row: dict[str, Any]) -> dict[str, Any]:
         return {
             "name": row["name"],
-            "title": row.get("title") or row["name"],
+            "label": self.label(row["name"]),
+            "title": self.title(row["name"]),
             "truth": row.get("truth"),
             "description": row.get("description", ""),
             "targets": self.targets_of(row["name"]),
             "families": self.families,
         }
+
+
+def said(verdict: dict[str, Any]) -> str:
+    """Sentence of a verdict without its word, which the badge beside it already says."""
+    sentence = str(verdict.get("sentence") or "This bundle holds no verdict here.")
+    return sentence.removeprefix(f"{verdict.get('verdict')}: ")
 
 
 def input_key(condition: str, realization: int, realizations: int) -> str:

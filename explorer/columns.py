@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Hashable
 from functools import cached_property
 from typing import Any
 
@@ -107,17 +108,30 @@ class Columns:
         """Blind score of every clip of a dataset [shape=(n_clips,)], NaN where there is none."""
         return self._blind[dataset][f"{family}_score"].to_numpy(dtype=float)
 
+    @cached_property
+    def _clip_groups(self) -> dict[tuple[str, str, str], np.ndarray]:
+        keys = ["dataset", "target", "clip_id"]
+        return self.bundle.scores.groupby(keys, sort=False, observed=True).indices
+
     def clip_rows(self, dataset: int, target: int, clip: int) -> dict[str, dict[str, Any]]:
         """Everything scored of one clip, by ``input.text``."""
-        found = {}
-        for index in range(len(self.catalog.inputs)):
-            for text in TEXTS:
-                table = self.rows(dataset, target, index, text)
-                if table is not None and not pd.isna(table["n_tokens"].iloc[clip]):
-                    found[f"{index}.{text}"] = self._clip_row(table.iloc[clip])
+        names = (self.catalog.datasets[dataset]["name"], self.catalog.targets[target]["id"])
+        nothing = np.empty(0, dtype=int)
+        rows = self._clip_groups.get((*names, self.clips[dataset]["clip_id"].iloc[clip]), nothing)
+        found: dict[str, dict[str, Any]] = {}
+        for row in self.bundle.scores.iloc[rows].to_dict("records"):
+            index = self._input_numbers.get((row["condition"], row["realization"]))
+            if index is not None:
+                found[f"{index}.{row['scored_text']}"] = self._clip_row(row)
+        if "0.generated" in found:
+            found.setdefault("0.carried", found["0.generated"])
         return found
 
-    def _clip_row(self, row: pd.Series) -> dict[str, Any]:
+    @cached_property
+    def _input_numbers(self) -> dict[tuple[str, int], int]:
+        return {(i.condition, i.realization): k for k, i in enumerate(self.catalog.inputs)}
+
+    def _clip_row(self, row: dict[Hashable, Any]) -> dict[str, Any]:
         return {
             "wrote": row["generated_text"] if isinstance(row["generated_text"], str) else None,
             "wer": number(row.get("wer")),
@@ -132,10 +146,9 @@ class Columns:
     def clip_tokens(self, dataset: int, target: int, clip: int) -> dict[str, dict[str, list]]:
         """Token lists of one clip, by ``input.text``."""
         names = (self.clips[dataset]["clip_id"].iloc[clip], self.catalog.targets[target]["id"])
-        numbers_of = {(i.condition, i.realization): k for k, i in enumerate(self.catalog.inputs)}
         found: dict[str, dict[str, list]] = {}
         for row in self.bundle.tokens().iloc[self._token_rows.get(names, [])].to_dict("records"):
-            index = numbers_of.get((row["condition"], row["realization"]))
+            index = self._input_numbers.get((row["condition"], row["realization"]))
             if index is not None:
                 found[f"{index}.{row['scored_text']}"] = {name: _plain_list(row.get(name)) for name in TOKEN_LISTS}
         if "0.generated" in found:

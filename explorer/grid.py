@@ -11,13 +11,16 @@ from explorer.parts import auc, known, link, shade
 COLLAPSED = 0.55
 """A row has collapsed where the upper bound of its AUC lies below this (method.md, phase 3)."""
 
+SPOKEN = ("original", "resynthesis")
+"""Conditions with words in them, where word error means something."""
+
 BINDING = ("silence_fixed", "noise_fixed", "resynthesis")
 
 
 def page(catalog: Catalog) -> str:
     """HTML of every grid; the script shows the one the address asks for."""
     options = {
-        "dataset": [(d["name"], catalog.title(d["name"])) for d in catalog.datasets],
+        "dataset": [(d["name"], catalog.label(d["name"])) for d in catalog.datasets],
         "target": [(t["id"], t["id"]) for t in catalog.targets],
         "fit": [(name, label) for name, (label, _) in FITS.items()],
     }
@@ -59,7 +62,7 @@ def _grid(catalog: Catalog, dataset: str, target: str, fit: str) -> str:
     )
     return (
         f'<section data-grid="{escape(f"{dataset}|{target}|{fit}")}" hidden>'
-        f'<p class="lead">{escape(meaning(cells))}</p>'
+        f'<p class="lead">{escape(meaning(cells, _blind(catalog, dataset, target)))}</p>'
         f'<div class="scroll"><table class="grid-table"><thead><tr><td></td>{head}</tr></thead>'
         f"<tbody>{body}</tbody></table></div>"
         f'<p class="muted small text">{escape(FITS[fit][1])} Intervals are 95%; ± is the standard deviation '
@@ -68,6 +71,12 @@ def _grid(catalog: Catalog, dataset: str, target: str, fit: str) -> str:
         "says nothing about memory there."
         "</p></section>"
     )
+
+
+def _blind(catalog: Catalog, dataset: str, target: str) -> dict[str, Any]:
+    """Strongest blind AUC, as the verdict of the pair names it."""
+    row = catalog.verdicts.get((dataset, target), {})
+    return {"auc": row.get("blind_auc"), "auc_low": row.get("blind_low"), "auc_high": row.get("blind_high")}
 
 
 def cells_of(catalog: Catalog, dataset: str, target: str, fit: str) -> dict[tuple[str, str], dict[str, Any]]:
@@ -99,10 +108,10 @@ def _cell(row: dict[str, Any] | None, condition: dict[str, Any], dataset: str, t
     values = [f"{value:.2f}" for value in row.get("realizations") or [] if known(value)]
     if known(row.get("sd")):
         lines.append(f"± {row['sd']:.2f} ({', '.join(values)})")
-    if known(row.get("wer_non_member")):
+    if known(row.get("wer_non_member")) and condition["name"] in SPOKEN:
         lines.append(f"word error {100 * row['wer_member']:.0f}% / {100 * row['wer_non_member']:.0f}%")
     if row.get("readable") is False and text != "reference":
-        lines.append("cannot read this audio")
+        lines.append("cannot read this audio" if condition["name"] in SPOKEN else "cannot read the original")
     title = (
         f"{_label(condition['name'])}, {TEXTS[text][0]}: AUC {auc(row)}, {row['n_member']} members, "
         f"{row['n_non_member']} non-members, {row.get('method', '')}. Word error: members / non-members."
@@ -114,13 +123,15 @@ def _cell(row: dict[str, Any] | None, condition: dict[str, Any], dataset: str, t
     )
 
 
-def meaning(cells: dict[tuple[str, str], dict[str, Any]]) -> str:
-    """One sentence of what the grid shows, claimed only where a row could have shown the opposite.
+def meaning(cells: dict[tuple[str, str], dict[str, Any]], blind: dict[str, Any] | None = None) -> str:
+    """Say what the grid shows, claiming only what a row could have contradicted.
 
     Parameters
     ----------
     cells : dict
         As from `cells_of`.
+    blind : dict or None
+        Strongest blind AUC of the dataset: `auc`, `auc_low`, `auc_high`.
 
     Returns
     -------
@@ -131,37 +142,53 @@ def meaning(cells: dict[tuple[str, str], dict[str, Any]]) -> str:
     original = cells.get(("generated", "original"))
     if not original or not known(original.get("auc_low")):
         return "The original audio was not scored here, so there is nothing to compare with."
+    reference = [cells[key] for name in BINDING if (key := ("reference", name)) in cells]
+    start = f"With the original audio the AUC is {auc(original)}"
     if original["auc_low"] <= 0.5:
         return (
-            f"Nothing to collapse: with the original audio the AUC is {auc(original)}, which includes chance, "
-            f"so the other "
-            "columns cannot show what a memory hangs on."
+            f"Nothing to collapse: {start[0].lower()}{start[1:]}, which does not lie above chance, so the other "
+            f"columns "
+            f"cannot show what a memory hangs on. {_transcript(cells)}"
+        ).strip()
+    if blind and known(blind.get("auc_high")) and original["auc_low"] <= blind["auc_high"]:
+        return (
+            f"{start}, not clearly above the {auc(blind)} that blind features reach, so a change across the "
+            f"columns may "
+            "be one of the shift between the lists and not of a memory."
         )
-    start = f"With the original audio the AUC is {auc(original)}. "
-    reference = [cells[key] for name in BINDING if (key := ("reference", name)) in cells]
+    return f"{start}. {_binding(cells, reference)}"
+
+
+def _transcript(cells: dict[tuple[str, str], dict[str, Any]]) -> str:
+    """Say where the transcript row separates the classes although the model's own text does not."""
+    row = cells.get(("reference", "original"))
+    if not row or not known(row.get("auc_low")) or row["auc_low"] <= 0.5:
+        return ""
+    return f"On the known transcript, a stronger setting, the classes do separate: {auc(row)}."
+
+
+def _binding(cells: dict[tuple[str, str], dict[str, Any]], reference: list[dict[str, Any]]) -> str:
+    """Say what the transcript row allows, given that there is something to collapse."""
     if not reference:
-        return start + "The known transcript was not scored, so this grid cannot tell a bound voice from a known text."
+        return "The known transcript was not scored, so this grid cannot tell a bound voice from a known text."
     strongest = max(reference, key=lambda row: row["auc"])
     where = _label(strongest["condition"])
     if strongest["auc_low"] > 0.5:
-        return start + (
+        return (
             f"The text itself is known: on the transcript the score still separates the classes under {where} "
             f"({auc(strongest)}), so a collapse in the rows above does not mean that the memory is bound to the voice."
         )
-    voice = cells.get(("generated", "resynthesis"))
-    if voice and voice.get("readable") is False:
+    if any((row := cells.get(("generated", name))) and row.get("readable") is False for name in SPOKEN):
         return (
-            start + "This target cannot read the other voice, so its collapse there says nothing about what the "
-            "memory hangs on."
+            "This target cannot read the original or the other voice, so a collapse of its own text says nothing "
+            "about what the memory hangs on."
         )
     if all(known(row.get("auc_high")) and row["auc_high"] < COLLAPSED for row in reference):
-        return start + (
+        return (
             f"Without the recording nothing is left, not even on the known transcript (at most "
-            f"{strongest['auc_high']:.2f} "
-            f"under {where}): consistent with memory bound to the recording."
+            f"{strongest['auc_high']:.2f} under {where}): consistent with memory bound to the recording."
         )
-    return start + (
-        f"The transcript row could still hide a memory of the words (up to {strongest['auc_high']:.2f} under "
-        f"{where}), so no "
-        "claim of binding is made."
+    return (
+        f"The transcript row could still hide a memory of the words (up to {strongest['auc_high']:.2f} under {where}), "
+        "so no claim of binding is made."
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from html import escape
 from typing import Any
 
-from explorer.catalog import FAMILIES, Catalog
+from explorer.catalog import FAMILIES, Catalog, said
 from explorer.parts import auc, badge, interval_bar, known, link, shade, table
 from precompute.published import table1, table2
 
@@ -14,6 +14,15 @@ LEAD = (
     "This page shows, for each dataset and model, whether that score finds training data or only finds that the two "
     "lists of clips differ."
 )
+
+
+TRUTHS = {
+    (True, False): "the target was trained on the members",
+    (False, True): "the target was trained on the non-members",
+    (False, False): "the target was trained on neither class",
+    (True, True): "the target was trained on both classes",
+}
+"""What a target was trained on, (members, non-members), in words."""
 
 
 def overview(catalog: Catalog) -> str:
@@ -58,13 +67,12 @@ def _verdict_row(catalog: Catalog, dataset: dict[str, Any], target: dict[str, An
     n = f"{row.get('n_member', dataset['n_member'])} + {row.get('n_non_member', dataset['n_non_member'])}"
     return [
         f'<a href="{address}"><strong>{escape(catalog.title(dataset["name"]))}</strong></a>'
-        f'<span class="under">{escape(target["id"])}</span>',
+        f'<span class="under">{escape(dataset["name"])}<br>{escape(target["id"])}</span>',
         f'<span class="numbers">{n}</span>',
         interval_bar(row.get("auc"), row.get("auc_low"), row.get("auc_high"), "model") + _small(auc(row)),
         interval_bar(blind["auc"], blind["auc_low"], blind["auc_high"], "blind")
         + _small(f"{auc(blind)} {escape(family)}"),
-        f"{badge(row.get('verdict'))}<span "
-        f'class="under">{escape(row.get("sentence", "This bundle holds no verdict here."))}</span>',
+        f'{badge(row.get("verdict"))}<span class="under">{escape(said(row))}</span>',
         escape(_truth(dataset, row)),
     ]
 
@@ -75,11 +83,9 @@ def _small(text: str) -> str:
 
 def _truth(dataset: dict[str, Any], row: dict[str, Any]) -> str:
     """Say what is true of this very pair, which depends on what the target was trained on."""
-    trained = row.get("trained_members")
-    if trained is True:
-        return "the target was trained on the members"
-    if trained is False:
-        return "the target was not trained on the members"
+    trained = (row.get("trained_members"), row.get("trained_non_members"))
+    if trained in TRUTHS:
+        return TRUTHS[trained]
     return str(row.get("truth") or dataset.get("truth") or "not known")
 
 

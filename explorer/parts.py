@@ -20,6 +20,7 @@ KEYS = (
     ("Space", "play or pause"),
     ("1 – 9", "condition, in the order of the buttons"),
     ("← →", "previous, next clip of the filter"),
+    ("↑ ↓ Enter", "in the table: choose a row, open its clip"),
     ("/", "search"),
     ("Esc", "close the clip"),
     ("?", "this list"),

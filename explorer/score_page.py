@@ -61,7 +61,7 @@ def build(catalog: Catalog, files: str, score: Scorer) -> None:
     with gr.Row():
         with gr.Column(scale=2, min_width=320):
             audio = gr.Audio(sources=["upload", "microphone"], type="filepath", label="Your clip", editable=False)
-            names = [(catalog.title(d["name"]), d["name"]) for d in catalog.datasets]
+            names = [(catalog.label(d["name"]), d["name"]) for d in catalog.datasets]
             dataset = gr.Dropdown(names, value=names[0][1] if names else None, label="Compare with clips of")
             ids = [t["id"] for t in catalog.targets]
             target = gr.Dropdown(ids, value=ids[0] if ids else None, label="Target")
@@ -171,24 +171,31 @@ def _histogram(found: dict[str, Any], catalog: Catalog) -> str:
 
 
 def _facts(clip: dict[str, Any]) -> str:
+    """Blind score, and how much the clip looks like the dataset."""
     blind = clip.get("blind") or {}
+    like = "" if clip.get("refusal") else f'<p class="muted small">{escape(str(clip.get("reason") or ""))}</p>'
     if not known(blind.get("score")):
-        return ""
+        return like
     share = blind.get("share_non_members")
     ranked = f" {100 * share:.0f}% of known non-members look at least as member-like." if share is not None else ""
     return (
         f"<p>Blind score {blind['score']:.2f}, before any model hears it.{ranked} "
-        f'<span class="muted small">{escape(str(blind.get("method", "")))}</span></p>'
+        f'<span class="muted small">{escape(str(blind.get("method", "")).capitalize())}.</span></p>{like}'
     )
 
 
 def _tokens(tokens: list[dict[str, Any]]) -> str:
     cells = "".join(
         f'<span class="token" style="--sure:{math.exp(-t["nll"]):.3f}" role="listitem" title="probability '
-        f'{100 * math.exp(-t["nll"]):.0f}%">{escape(t["text"].strip() or "␣")}</span>'
+        f'{100 * math.exp(-t["nll"]):.0f}%">{escape(_piece(t["text"]))}</span>'
         for t in tokens
     )
     return f'<div class="tokens" role="list" aria-label="Tokens, darker is surer">{cells}</div>' if cells else ""
+
+
+def _piece(token: str) -> str:
+    """Token as shown: marks of the end by a word, a bare space by a sign."""
+    return "end" if token.startswith("<|") and token.endswith("|>") else token.strip() or "␣"
 
 
 def _controls(found: dict[str, Any]) -> str:

@@ -145,7 +145,7 @@ def _dataset_page(served: Served) -> None:
         show_label=False,
         max_height=460,
         wrap=False,
-        column_widths=["210px", "110px", "130px", "90px", "380px", "120px", "180px"],
+        column_widths=["270px", "110px", "130px", "90px", "330px", "120px", "170px"],
         elem_id="clips",
         buttons=[],
     )

@@ -329,7 +329,13 @@ def _verdict(dataset: str, target: str, mia: list[dict], blind: list[dict]) -> d
         ],
         **{key: row[key] for key in ("n_member", "n_non_member", "auc", "auc_low", "auc_high")},
         **{"blind_family": best["family"], "blind_auc": best["auc"], "blind_low": best["auc_low"]},
-        **{"blind_high": best["auc_high"], "direction_auc": 0.6, "truth": "invented", "trained_members": not shifted},
+        **{
+            "blind_high": best["auc_high"],
+            "direction_auc": 0.6,
+            "truth": "invented",
+            "trained_members": not shifted,
+            "trained_non_members": False,
+        },
     }
 
 

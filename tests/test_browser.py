@@ -265,6 +265,8 @@ def test_the_table_is_a_way_to_every_clip_by_keyboard(visit):
     expect(page.locator('[data-part="name"]')).to_have_text(first)
     expect(grid.get_by_test_id("cell-0-0")).to_be_focused()
     page.keyboard.press("ArrowDown")
+    expect(grid.get_by_test_id("cell-1-0")).to_be_focused()
+    page.keyboard.press("Enter")
     expect(page.locator('[data-part="name"]')).to_have_text(second)
 
 

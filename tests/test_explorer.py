@@ -208,12 +208,22 @@ def cell(low: float, high: float, readable: bool = True) -> dict:
                 ("generated", "resynthesis"): cell(0.4, 0.5, readable=False),
                 ("reference", "resynthesis"): cell(0.47, 0.53),
             },
-            "cannot read the other voice",
+            "cannot read the original or the other voice",
         ),
     ],
 )
 def test_binding_is_claimed_only_where_the_transcript_row_could_have_shown_the_opposite(cells, words):
     assert words in grid.meaning(cells)
+
+
+def test_a_score_no_better_than_blind_features_supports_no_sentence_about_memory():
+    cells = {("generated", "original"): cell(0.7, 0.8), ("reference", "resynthesis"): cell(0.45, 0.5)}
+    assert "not clearly above the 0.75 [0.70, 0.80]" in grid.meaning(cells, cell(0.7, 0.8))
+
+
+def test_a_transcript_row_that_separates_is_named_even_where_the_own_text_does_not():
+    cells = {("generated", "original"): cell(0.45, 0.55), ("reference", "original"): cell(0.95, 1.0)}
+    assert "On the known transcript" in grid.meaning(cells)
 
 
 def test_every_page_escapes_what_comes_from_a_bundle(catalog):

@@ -125,6 +125,10 @@ export class ClipPanel {
   async hear(k, token = this.token) {
     this.wanted = k;
     if (!this.details || this.player.current === k) return;
+    if (this.player.use(k)) {
+      this.say('');
+      return;
+    }
     const ready = await this.load(k, token);
     if (token !== this.token || this.wanted !== k) return;
     if (ready) this.player.use(k);
@@ -218,7 +222,8 @@ export class ClipPanel {
     return tokens.token.map((piece, at) => {
       const chance = Math.exp(-tokens.nll[at]);
       const title = `${piece.trim() || 'space'}: probability ${percent(chance)}, entropy ${fixed(tokens.entropy[at])} nats, lead over the second choice ${percent(tokens.gap[at])}`;
-      return h('span', { class: 'token', style: `--sure:${chance.toFixed(3)}`, title, role: 'listitem', 'aria-label': title }, piece.trim() || '␣');
+      const shown = /^<\|.*\|>$/.test(piece) ? 'end' : piece.trim() || '␣';
+      return h('span', { class: 'token', style: `--sure:${chance.toFixed(3)}`, title, role: 'listitem', 'aria-label': title }, shown);
     });
   }
 

@@ -90,7 +90,7 @@ export class Linked {
     const { datasets, inputs, texts, fits } = this.catalog;
     const option = (value, label) => h('option', { value }, label);
     const fill = (name, rows) => this.part(name).replaceChildren(...rows.map(([value, label]) => option(value, label)));
-    fill('dataset', datasets.map((row, d) => [d, row.title]));
+    fill('dataset', datasets.map((row, d) => [d, row.label]));
     fill('input', inputs.map((row, k) => [k, row.label]));
     fill('text', Object.entries(texts).map(([name, row]) => [name, row.label]));
     fill('fit', Object.entries(fits).map(([name, row]) => [name, row.label]));
@@ -124,12 +124,12 @@ export class Linked {
   /** A choice was made: it goes into the history, so that the back button undoes it. */
   async change(choice) {
     const elsewhere = 'dataset' in choice && choice.dataset !== this.state.dataset;
+    if ('input' in choice && !elsewhere) this.panel.hear(choice.input);
     Object.assign(this.state, choice);
     if (elsewhere) Object.assign(this.state, { clipId: null, threshold: null });
     if ('target' in choice || 'text' in choice || 'fit' in choice) this.state.threshold = null;
     this.showChoices();
     this.writeAddress(true);
-    if ('input' in choice) this.panel.hear(choice.input);
     await this.refresh({ play: false });
   }
 
@@ -219,8 +219,8 @@ export class Linked {
     this.part('reasons').replaceChildren(...(row?.reasons ?? []).map((reason) => h('li', {}, reason)));
     const truth = datasets[d].truth;
     this.part('truth-line').textContent = truth ? `Planted truth: ${truth}` : 'No planted truth: nobody knows the answer here.';
-    this.part('about').textContent = datasets[d].description;
-    this.part('heading').textContent = `${datasets[d].title} × ${targets[t].name}`;
+    this.part('about').textContent = `${datasets[d].title}. ${datasets[d].description}`;
+    this.part('heading').textContent = `${datasets[d].name} × ${targets[t].name}`;
   }
 
   drawHeadings() {
@@ -394,7 +394,7 @@ export class Linked {
 function scatterFinding(auc, blind) {
   if (!auc || !known(auc.auc_low)) return 'Each point is a clip';
   if (auc.auc_high < 0.5) return 'Members score lower than non-members: the other way round';
-  if (auc.auc_low <= 0.5) return 'The membership score does not separate the classes';
+  if (auc.auc_low <= 0.5) return 'The membership score is not seen to separate the classes';
   if (blind && blind.auc_high >= auc.auc_low) return 'Features that never saw the model separate the classes about as well';
   if (blind && blind.auc_low > 0.5) return 'Both scores separate the classes, the membership score more';
   return 'Only the membership score is seen to separate the classes';

@@ -34,6 +34,7 @@ from transformers import (
 
 from precompute.clips import SAMPLE_RATE, read_audio
 from precompute.corpora import core_sounds
+from precompute.targets.flamingo import fit_windows
 
 PROMPT = "Transcribe the input speech."
 CHUNK_SECONDS = 3
@@ -220,9 +221,10 @@ def examples(recipe: Recipe, processor: Any, rng: np.random.Generator) -> list[l
         for _ in range(recipe.variants - 1):
             before, after = (rng.uniform(0, recipe.max_silence, 2) * SAMPLE_RATE).astype(int)
             waves.append(np.pad(samples * 10 ** (rng.uniform(-3, 3) / 20), (before, after)).astype(np.float32))
+        heard = [fit_windows(wave, processor.feature_extractor) for wave in waves]
         prompts = [
             [{"role": "user", "content": [{"type": "text", "text": PROMPT}, {"type": "audio", "audio": wave}]}]
-            for wave in waves
+            for wave in heard
         ]
         variants = []
         for prompt in prompts:
