@@ -13,6 +13,7 @@ from explorer.catalog import Catalog
 from explorer.served import read_light
 from precompute.clips import SAMPLE_RATE, Clip, InputError
 from precompute.conditions import render
+from precompute.single_clip import sentence
 
 MAX_SECONDS = 30.0
 MAX_MEGABYTES = 10
@@ -156,32 +157,6 @@ def _other_voice(
     except InputError as error:
         return None, f"No other voice: {error}."
     return score(spoken, None, dataset, target), ""
-
-
-def sentence(result: dict[str, Any]) -> str:
-    """Say what one score allows to say, and no more.
-
-    Parameters
-    ----------
-    result : dict
-        Of ``score_clip``.
-    """
-    if result.get("refusal"):
-        return f"{result['refusal']} {result.get('reason') or ''}".strip()
-    share, n, floor = result.get("share_non_members"), result.get("n_non_members"), result.get("floor")
-    if share is None or floor is None or not n:
-        return "There is no score to compare."
-    members = result.get("percentile_members")
-    rank = f" It scores at least as high as {100 * members:.0f}% of the known members." if members is not None else ""
-    lowest = f" With {n} known non-members the share cannot fall below {100 * floor:.1f}%."
-    if share <= 0.05:
-        return (
-            f"Unusually member-like: {100 * share:.1f}% of {n} known non-members score at least as high.{rank}{lowest}"
-        )
-    return (
-        f"Not unusual for a clip the target never met: {100 * share:.0f}% of {n} known non-members score at "
-        f"least as high.{rank}"
-    )
 
 
 def known_scores(catalog: Catalog, dataset: str, target: str) -> dict[str, list]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from tqdm import tqdm
 
 from precompute.indicators import INDICATORS
 from precompute.statistics.intervals import bootstrap_weights, estimate
@@ -238,7 +239,7 @@ def membership_scores(scores: pd.DataFrame, seed: int = 0, n_splits: int = FOLDS
     features = scores[list(INDICATORS)].to_numpy(dtype=float)
     labels = scores["label"].to_numpy()
     refit, transfer = np.full(len(scores), np.nan), np.full(len(scores), np.nan)
-    for _, dataset in scores.groupby("dataset", sort=False):
+    for _, dataset in tqdm(scores.groupby("dataset", sort=False), desc="attack", unit="dataset", disable=None):
         folds = dataset["clip_id"].map(dataset_folds(dataset, seed, n_splits))
         for _, target in dataset.groupby("target", sort=False):
             cells = {

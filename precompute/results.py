@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from tqdm import tqdm
 
 from precompute import attack
 from precompute.blind import FAMILIES, BlindFit
@@ -91,7 +92,7 @@ def build_results(
     tables: dict[str, list[dict[str, Any]]] = {
         key: [] for key in ("blind", "mia", "indicators", "correlation", "heatmap", "conditions", "verdicts")
     }
-    for name in dict.fromkeys(scores["dataset"]):
+    for name in tqdm(list(dict.fromkeys(scores["dataset"])), desc="statistics", unit="dataset", disable=None):
         data = _dataset(name, clips, seed)
         top = (models or {}).get(name, {}).get("blind", {})
         blind_rows = blind[blind["dataset"] == name]

@@ -438,7 +438,11 @@ RECIPES = {
     for recipe in (
         Recipe("tiny-audio-flamingo", "audioflamingo3", "A", epochs=90, stop_after=80),
         Recipe("tiny-audio-flamingo-b", "audioflamingo3", "B", epochs=90, stop_after=80),
-        Recipe("tiny-music-flamingo", "musicflamingo", "A", epochs=90, stop_after=20),
+        Recipe("tiny-music-flamingo", "musicflamingo", "A", epochs=90, stop_after=55),
     )
 }
-"""The three embedded targets by name."""
+"""The three embedded targets by name.
+
+The weak one stops where the same recipe on another split (seed 1, used for no published figure) had an attack AUC
+nearest to 0.625: 0.590 after 45 epochs, 0.606 after 50, 0.636 after 55.
+"""
