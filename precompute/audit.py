@@ -25,7 +25,7 @@ from precompute.indicators import TokenStats
 from precompute.rendered import rendered
 from precompute.scores import PROTOCOL_VERSION, Plan, score_clips
 from precompute.store import Store
-from precompute.targets import load_target, target_folder
+from precompute.targets import check_name, load_target, target_folder
 from precompute.truth import trained_on, training_half
 
 MIN_PER_CLASS = 20
@@ -78,6 +78,8 @@ def run(request: Request) -> Path:
         If a dataset, a target or a clip cannot be used.
     """
     began = time.monotonic()
+    for name in request.targets:
+        check_name(name)
     cohorts = [limited(c, request.limit, request.seed) for name in request.datasets for c in find_cohorts(name)]
     check_cohorts(cohorts)
     fingerprint = fingerprint_of(request, cohorts)

@@ -57,11 +57,11 @@ def sounds_root() -> Path:
     Returns
     -------
     Path
-        ``$CORE_SOUNDS`` if set, else ``.sounds/usr`` in the working folder if present, else ``/usr``.
+        ``$CORE_SOUNDS`` if set, else ``.sounds/usr`` of the checkout if present, else ``/usr``.
     """
     if "CORE_SOUNDS" in os.environ:
         return Path(os.environ["CORE_SOUNDS"])
-    unpacked = Path(".sounds/usr").resolve()
+    unpacked = Path(__file__).resolve().parents[2] / ".sounds/usr"
     return unpacked if unpacked.is_dir() else Path("/usr")
 
 

@@ -67,6 +67,28 @@ def default_prompt() -> str:
     return DEFAULT_PROMPT
 
 
+def check_name(name: str) -> None:
+    """Refuse, before any time is spent, a name that can be no target.
+
+    Parameters
+    ----------
+    name : str
+        Embedded name, folder or hub id.
+
+    Raises
+    ------
+    InputError
+        If it is none of these, or an embedded target's weights are not here.
+    """
+    if name in EMBEDDED and not (WEIGHTS / name / "config.json").is_file():
+        raise InputError(f"{name}: its weights are not here; make them with `python -m precompute train {name}`")
+    if target_folder(name) is None and not _is_hub_id(name):
+        raise InputError(
+            f"no such target: {name} is neither an embedded one ({', '.join(EMBEDDED)}), nor a folder, "
+            "nor a hub id of the form owner/name"
+        )
+
+
 def load_target(
     name_or_dir_or_hub_id: str, device: str = "auto", dtype: str = "auto", revision: str | None = None
 ) -> Target:
@@ -93,14 +115,8 @@ def load_target(
         If there is no such model, it cannot be reached, it takes no audio, or a part of it is missing.
     """
     name = name_or_dir_or_hub_id
+    check_name(name)
     folder = target_folder(name)
-    if name in EMBEDDED and not (WEIGHTS / name / "config.json").is_file():
-        raise InputError(f"{name}: its weights are not here; make them with `python -m precompute train {name}`")
-    if folder is None and not _is_hub_id(name):
-        raise InputError(
-            f"no such target: {name} is neither an embedded one ({', '.join(EMBEDDED)}), nor a folder, "
-            "nor a hub id of the form owner/name"
-        )
     if folder is not None and revision is not None:
         raise InputError(f"{name}: a folder has no revisions; leave {revision} out or give a hub id")
     device, dtype = _place(device, dtype)
