@@ -5,7 +5,7 @@ SHELL := bash
 .ONESHELL:
 
 # Clips per class and cohort that `make demo` audits; `make audit` takes all of them.
-DEMO_LIMIT ?= 150
+DEMO_LIMIT ?= 100
 PORT ?= 7860
 # Names only; set PYTHON=... to choose another interpreter of at least 3.11.
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \

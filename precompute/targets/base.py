@@ -28,6 +28,10 @@ LOGITS_AT_ONCE = 2**26
 PREFILL_BYTES = 2**30
 """Memory for the read-in inputs kept between calls: several texts are scored under one audio."""
 
+SMALL = 50_000_000
+"""Models with fewer parameters run on one CPU thread: a second one gained nothing on two idle cores, and made them
+eighteen times slower where the cores were shared, since torch's threads wait for each other."""
+
 
 class Target(Protocol):
     """A model under audit.
@@ -504,6 +508,8 @@ def load_parts(
     missing = sorted(report["missing_keys"])
     if missing:
         raise InputError(f"{source.id}: its weights lack {len(missing)} tensors, {missing[0]} among them")
+    if device == "cpu" and model.num_parameters() < SMALL:
+        torch.set_num_threads(1)
     try:
         return model.to(device).eval(), processor
     except torch.OutOfMemoryError as error:
