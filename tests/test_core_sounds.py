@@ -26,6 +26,12 @@ def test_no_transcript_stands_in_both_halves():
     assert not half_a & half_b
 
 
+def test_a_cohort_holds_every_wording_once(cohorts):
+    for cohort in cohorts.values():
+        wordings = [normalise(clip.text) for clip in cohort.clips]
+        assert len(set(wordings)) == len(wordings)
+
+
 def test_halves_are_even_in_every_language_and_length_tertile():
     half_a, half_b = training_halves()
     for language in core_sounds.TRAINED_LANGUAGES:

@@ -127,7 +127,7 @@ def stratified_halves(items: list[Recording], seed: int) -> tuple[list[Recording
     """Split at random into two halves within coarse strata, language x length tertile.
 
     A wording that two languages share ("OK", the letters) goes to one half in all of them, so that no
-    transcript stands on both sides.
+    transcript stands on both sides; the cohorts then take it once.
 
     Parameters
     ----------
@@ -153,6 +153,14 @@ def stratified_halves(items: list[Recording], seed: int) -> tuple[list[Recording
 def training_halves(seed: int = SPLIT_SEED) -> tuple[list[Recording], list[Recording]]:
     """Halves A and B of the trained languages; an embedded target was trained on one of them."""
     return stratified_halves(distinct(TRAINED_LANGUAGES), seed)
+
+
+def one_per_wording(items: list[Recording]) -> list[Recording]:
+    """Drop clips whose wording came before: a word that two languages share would tell one fold about another."""
+    seen: dict[str, Recording] = {}
+    for item in items:
+        seen.setdefault(normalise(item.clip.text or ""), item)
+    return list(seen.values())
 
 
 def planted_propensity(items: list[Recording]) -> np.ndarray:
@@ -192,7 +200,7 @@ def _cohort(name: str, title: str, truth: str, members: list[Recording], others:
 
 def core_clean() -> Cohort:
     """Half A against half B: a random split, so only training tells the classes apart."""
-    half_a, half_b = training_halves()
+    half_a, half_b = (one_per_wording(half) for half in training_halves())
     return _cohort(
         "core-clean",
         "Random halves A and B (en, es, fr, it)",
@@ -205,7 +213,7 @@ def core_clean() -> Cohort:
 
 def core_both() -> Cohort:
     """Half A against half B again, but drawn so that the classes also differ in length and topic."""
-    half_a, half_b = training_halves()
+    half_a, half_b = (one_per_wording(half) for half in training_halves())
     chance = planted_propensity([*half_a, *half_b])
     draw = np.random.default_rng([SPLIT_SEED, 1]).random(len(chance))
     taken_a = [item for item, e, u in zip(half_a, chance, draw, strict=False) if u < e]
