@@ -143,7 +143,8 @@ def _heatmap(catalog: Catalog, target: str, names: list[str], rows: list[dict[st
 
 def _heat_cell(row: dict[str, Any] | None) -> str:
     if not row or not known(row.get("auc")):
-        return '<td class="blank">not measured</td>'
+        reason = escape(str((row or {}).get("reason") or "this pair was not run"))
+        return f'<td class="blank"><span class="under">not measured: {reason}</span></td>'
     strength, tone = shade(row["auc"])
     kind = "membership" if row["kind"] == "membership" else "domain"
     return (

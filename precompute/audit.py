@@ -207,7 +207,6 @@ def score_target(
     truth = {clip.clip_id: trained_on(clip, half) for clip in clips}
     plan = request.plan
     cells = sum(plan.texts_per_clip() if clip.text else 2 * len(plan.inputs()) - 1 for clip in clips)
-    began = time.monotonic()
     rows, tokens = [], []
     with tqdm(total=cells, desc=target.id, unit="text", smoothing=0.05, disable=None) as bar:
         for row, stats in score_clips(target, clips, plan, store, bar.update):
@@ -224,7 +223,6 @@ def score_target(
         "decoding": "greedy, no logits processors",
         "trained_on": None if half is None else f"half {half} of the embedded speech (en, es, fr, it)",
         "half": half,
-        "clips_per_second": round(cells / max(1e-9, time.monotonic() - began), 1),
     }
     return table, pd.DataFrame(tokens), description
 

@@ -209,7 +209,6 @@ def _audit(per_class: int) -> dict:
             for c in CONDITIONS.values()
         ],
         "versions": {},
-        "clips_per_second": 1.0,
         "wall_seconds": 1.0,
     }
 
