@@ -121,7 +121,10 @@ def sentence(result: Mapping[str, Any]) -> str:
     members = result["percentile_members"]
     rank = "" if members is None else f" It scores at least as high as {members:.0%} of the known members."
     if share > UNUSUAL:
-        return f"Not unusual for a clip the target never met: {share:.0%} of {n} known non-members score as high.{rank}"
+        return (
+            f"Not unusual for a clip the target never met: {share:.0%} of {n} known non-members score at least as "
+            f"high.{rank}"
+        )
     return (
         f"Unusually member-like: {share:.1%} of {n} known non-members score at least as high.{rank} With {n} known "
         f"non-members the share cannot fall below {result['floor']:.1%}."
