@@ -29,9 +29,9 @@ PREFILL_BYTES = 2**30
 """Memory for the read-in inputs kept between calls: several texts are scored under one audio."""
 
 SMALL = 50_000_000
-"""Models with fewer parameters run on one CPU thread. On two idle cores a second thread gains about 40% (350 against 250
-scored texts a second), but where another process wants the cores the threads wait for each other by spinning, and 14 to
-30 a second were seen: steady was preferred to fast."""
+"""Models with fewer parameters run on one CPU thread. On two idle cores a second thread gains about 40% (350 against
+250 scored texts a second), but where another process wants the cores the threads wait for each other by spinning,
+and 14 to 30 a second were seen: steady was preferred to fast."""
 
 
 class Target(Protocol):
