@@ -45,7 +45,9 @@ def parser() -> argparse.ArgumentParser:
 
     audit = commands.add_parser("audit", help="score clips against targets and write a bundle")
     audit.add_argument("--dataset", action="append", required=True, metavar="NAME|MANIFEST")
-    audit.add_argument("--target", action="append", required=True, metavar="NAME|DIR|HUB_ID")
+    audit.add_argument("--target", action="append", default=[], metavar="NAME|DIR|HUB_ID")
+    audit.add_argument("--reference-target", metavar="NAME|DIR|HUB_ID", help="a target that never met these members")
+    audit.add_argument("--scores", type=Path, metavar="CSV", help="scores made elsewhere: clip_id or file_name, score")
     audit.add_argument("--out", type=Path, required=True, metavar="BUNDLE")
     audit.add_argument("--cache", type=Path, default=Path(".cache/audit"), metavar="DIR")
     audit.add_argument("--conditions", metavar="a,b,...", help="default: all; `conditions` lists them")
@@ -82,6 +84,21 @@ def parser() -> argparse.ArgumentParser:
     train.add_argument("--out", type=Path, required=True, metavar="DIR")
     train.set_defaults(run=run_train)
 
+    validate = commands.add_parser("validate", help="planted-truth study: how often is the audit's sentence wrong")
+    validate.add_argument("--draws", type=positive, default=1000, metavar="N", help="of each world and size")
+    validate.add_argument("--world", action="append", metavar="NAME", help="default: all simulated worlds")
+    validate.add_argument("--per-class", action="append", type=positive, metavar="N", help="default: 250, some 1000")
+    validate.add_argument(
+        "--out", type=Path, default=Path(".cache/validate"), metavar="DIR", help="where draws are kept"
+    )
+    validate.add_argument("--jobs", type=positive, metavar="N", help="processes; default: one a core")
+    validate.add_argument(
+        "--trained", type=Path, metavar="DIR", help="worlds of `python -m precompute.validate.trained`"
+    )
+    validate.add_argument("--bundle", type=Path, help="audit of core-clean and core-both, to check the adjustment on")
+    validate.add_argument("--publish", action="store_true", help="replace the committed table")
+    validate.set_defaults(run=run_validate)
+
     for name, run, text in (
         ("datasets", run_datasets, "list the embedded cohorts"),
         ("targets", run_targets, "list the embedded targets"),
@@ -109,6 +126,12 @@ def run_audit(options: argparse.Namespace) -> None:
     for name in names:
         if name not in CONDITIONS:
             raise InputError(f"no such condition: {name} (there are {', '.join(CONDITIONS)})")
+    if not options.target and options.scores is None:
+        raise InputError("an audit needs a --target, or --scores made elsewhere")
+    if options.reference_target and not options.target:
+        raise InputError("--reference-target is compared with a --target, and none is given")
+    if options.scores is not None and not options.scores.is_file():
+        raise InputError(f"{options.scores}: no such file")
     plan = Plan(names, options.prompt, options.max_new_tokens, options.batch_size, options.protocol, options.seed)
     request = Request(
         datasets=tuple(dict.fromkeys(options.dataset)),
@@ -117,6 +140,8 @@ def run_audit(options: argparse.Namespace) -> None:
         cache=options.cache,
         plan=plan,
         limit=options.limit,
+        reference=options.reference_target,
+        scores=options.scores,
         seed=options.seed,
         device=options.device,
         dtype=options.dtype,
@@ -169,6 +194,27 @@ def run_train(options: argparse.Namespace) -> None:
     if options.name not in RECIPES:
         raise InputError(f"no such embedded target: {options.name} (there are {', '.join(RECIPES)})")
     train(RECIPES[options.name], options.out)
+
+
+def run_validate(options: argparse.Namespace) -> None:
+    """Run ``validate``."""
+    from precompute.validate import grids, readings, simulated, study
+
+    known = [*simulated.WORLDS, *grids.WORLDS]
+    for name in options.world or ():
+        if name not in known:
+            raise InputError(f"no such world: {name} (there are {', '.join(known)})")
+    if any(n < 40 for n in options.per_class or ()):
+        raise InputError("a world is drawn with at least 40 clips per class")
+    todo = study.jobs(options.draws, options.world, options.per_class)
+    rows = study.run(todo, options.out / "draws.jsonl", options.jobs)
+    trained = [] if options.trained is None else readings.read_folder(options.trained)
+    embedded = [] if options.bundle is None else readings.read_embedded(options.bundle)
+    found = study.summarise(rows, f"python -m precompute validate --draws {options.draws}", trained, embedded)
+    print(study.printed(found), end="")
+    if options.publish:
+        study.PUBLISHED.write_text(json.dumps(found, indent=1) + "\n")
+        print(f"published: {study.PUBLISHED.name}")
 
 
 def run_datasets(_options: argparse.Namespace) -> None:

@@ -13,6 +13,8 @@ from tqdm import tqdm
 
 from precompute.indicators import INDICATORS
 from precompute.statistics.intervals import bootstrap_weights, estimate
+from precompute.statistics.logistic import balanced, fit_draws
+from precompute.units import table_design
 
 FOLDS = 10
 MIN_PER_CLASS = 20
@@ -63,7 +65,11 @@ class LinearModel:
 
 
 def assign_folds(
-    clip_ids: Sequence[str], labels: Sequence[int] | np.ndarray, n_splits: int = FOLDS, seed: int = 0
+    clip_ids: Sequence[str],
+    labels: Sequence[int] | np.ndarray,
+    n_splits: int = FOLDS,
+    seed: int = 0,
+    units: np.ndarray | None = None,
 ) -> np.ndarray:
     """Stratified folds that depend on the set of clips and the seed, not on the order of the rows.
 
@@ -74,35 +80,49 @@ def assign_folds(
     labels : sequence of int
         1 member, 0 non-member.
     n_splits : int
-        Lowered to the size of the smaller class where that is smaller.
+        Lowered to the number of units of the class that has fewer.
     seed : int
+    units : np.ndarray [shape=(n,)] or None
+        Clips that share a unit share a fold; None makes every clip its own. See `precompute.units`.
 
     Returns
     -------
     np.ndarray [shape=(n,)], int
-        Fold of each clip, 0 to ``n_splits - 1``; class sizes differ by at most one between folds.
+        Fold of each clip, 0 to ``n_splits - 1``; numbers of units of each kind (member, non-member, both) differ by at
+        most one between folds.
 
     Raises
     ------
     ValueError
-        If an id repeats or a class has fewer than two clips.
+        If an id repeats or a class has fewer than two units.
     """
     ids, classes = np.asarray(clip_ids, dtype=str), np.asarray(labels)
     if len(np.unique(ids)) != len(ids):
         raise ValueError("a clip occurs twice; folds are assigned once per clip")
-    smaller = min(int((classes == 1).sum()), int((classes == 0).sum()))
+    order = np.argsort(ids, kind="stable")
+    codes = np.arange(len(ids)) if units is None else np.unique(units[order], return_inverse=True)[1]
+    # Units are named by their first clip in order of ids, so that no number depends on the rows' order.
+    first = np.unique(codes, return_index=True)[1]
+    rank = np.argsort(np.argsort(first))
+    codes = rank[codes]
+    size = np.bincount(codes)
+    share = np.bincount(codes, weights=(classes[order] == 1).astype(float)) / size
+    kinds = [np.flatnonzero(kind) for kind in (share == 1.0, share == 0.0, (share > 0) & (share < 1))]
+    smaller = min(len(kinds[0]), len(kinds[1])) + len(kinds[2])
     if smaller < 2:
-        raise ValueError("cross-validation needs two clips of each class")
+        raise ValueError("cross-validation needs two clips of each class, not of one group")
     n_splits = min(n_splits, smaller)
     rng = np.random.default_rng(seed)
-    folds = np.empty(len(ids), dtype=int)
+    fold_of_unit = np.empty(len(size), dtype=int)
     offset = 0
-    for label in (1, 0):
-        rows = np.flatnonzero(classes == label)
-        rows = rows[np.argsort(ids[rows], kind="stable")]
-        # The second class goes on where the first stopped, so that fold sizes stay level.
-        folds[rng.permutation(rows)] = (np.arange(len(rows)) + offset) % n_splits
-        offset += len(rows)
+    for members in kinds:
+        shuffled = rng.permutation(members)
+        dealt = shuffled[np.argsort(-size[shuffled], kind="stable")]  # large units first, so that folds stay level
+        # The next kind goes on where the last stopped, for the same reason.
+        fold_of_unit[dealt] = (np.arange(len(dealt)) + offset) % n_splits
+        offset += len(dealt)
+    folds = np.empty(len(ids), dtype=int)
+    folds[order] = fold_of_unit[codes]
     return folds
 
 
@@ -120,8 +140,6 @@ def fit_linear(features: np.ndarray, labels: np.ndarray) -> LinearModel:
     -------
     LinearModel
     """
-    from sklearn.linear_model import LogisticRegression
-
     mean, spread = features.mean(axis=0), features.std(axis=0)
     # Stored float32 numbers repeat to about 1e-7; a column that varies by less than 1e-6 holds rounding, not signal.
     varies = spread > 1e-6 * np.maximum(1.0, np.abs(mean))
@@ -129,8 +147,9 @@ def fit_linear(features: np.ndarray, labels: np.ndarray) -> LinearModel:
     rows = np.where(varies, (features - mean) / scale, 0.0)
     if not varies.any():
         return LinearModel(mean, scale, np.zeros(len(mean)), 0.0, 0.0)
-    model = LogisticRegression(class_weight="balanced", solver="newton-cholesky", tol=1e-6).fit(rows, labels)
-    coef, intercept = np.where(varies, model.coef_[0], 0.0), float(model.intercept_[0])
+    y = (np.asarray(labels) == 1).astype(float)[:, None]
+    beta = fit_draws(rows, y, balanced(y, np.ones_like(y)))[:, 0]
+    coef, intercept = np.where(varies, beta[:-1], 0.0), float(beta[-1])
     return LinearModel(mean, scale, coef, intercept, float(np.mean(rows @ coef + intercept)))
 
 
@@ -197,13 +216,14 @@ def sigmoid(logits: np.ndarray) -> np.ndarray:
     return (0.5 * (1.0 + np.tanh(0.5 * logits))).astype(np.float32)  # this form never overflows
 
 
-def dataset_folds(table: pd.DataFrame, seed: int = 0, n_splits: int = FOLDS) -> pd.Series:
+def dataset_folds(clips: pd.DataFrame, seed: int = 0, n_splits: int = FOLDS) -> pd.Series:
     """Fold of every clip of one dataset.
 
     Parameters
     ----------
-    table : pd.DataFrame
-        Rows of one dataset with `clip_id` and `label`; a clip may have many rows.
+    clips : pd.DataFrame
+        Rows of one dataset with `clip_id` and `label`; `group`, `text` and `audio_hash`, where they are there, keep
+        clips that are not independent in one fold.
     seed, n_splits : int
 
     Returns
@@ -211,12 +231,17 @@ def dataset_folds(table: pd.DataFrame, seed: int = 0, n_splits: int = FOLDS) -> 
     pd.Series
         Folds, indexed by clip_id.
     """
-    clips = table.drop_duplicates("clip_id")
-    folds = assign_folds(clips["clip_id"].tolist(), clips["label"].to_numpy(), n_splits, seed)
+    clips = clips.drop_duplicates("clip_id")
+    units = table_design(clips).units
+    folds = assign_folds(clips["clip_id"].tolist(), clips["label"].to_numpy(), n_splits, seed, units)
     return pd.Series(folds, index=clips["clip_id"].to_numpy(), name="fold")
 
 
-def membership_scores(scores: pd.DataFrame, seed: int = 0, n_splits: int = FOLDS) -> pd.DataFrame:
+Folds = Mapping[str, pd.Series]
+"""By dataset: fold of every clip, indexed by clip_id."""
+
+
+def membership_scores(scores: pd.DataFrame, folds: Folds) -> pd.DataFrame:
     """Add the out-of-fold membership score of every row, both ways.
 
     `mia_score` (refit) is fitted inside the row's own condition; `mia_score_transfer` on the ORIGINAL rows of the
@@ -227,8 +252,8 @@ def membership_scores(scores: pd.DataFrame, seed: int = 0, n_splits: int = FOLDS
     ----------
     scores : pd.DataFrame
         Rows of ``scores.parquet`` with the 30 indicators.
-    seed, n_splits : int
-        Of the fold assignment, which all conditions, realizations and scored texts of a dataset share.
+    folds : mapping of str to pd.Series
+        From `dataset_folds`, by dataset; all conditions, realizations and scored texts of a dataset share them.
 
     Returns
     -------
@@ -239,11 +264,11 @@ def membership_scores(scores: pd.DataFrame, seed: int = 0, n_splits: int = FOLDS
     features = scores[list(INDICATORS)].to_numpy(dtype=float)
     labels = scores["label"].to_numpy()
     refit, transfer = np.full(len(scores), np.nan), np.full(len(scores), np.nan)
-    for _, dataset in tqdm(scores.groupby("dataset", sort=False), desc="attack", unit="dataset", disable=None):
-        folds = dataset["clip_id"].map(dataset_folds(dataset, seed, n_splits))
+    for name, dataset in tqdm(scores.groupby("dataset", sort=False), desc="attack", unit="dataset", disable=None):
+        fold_of = dataset["clip_id"].map(folds[str(name)])
         for _, target in dataset.groupby("target", sort=False):
             cells = {
-                key: (rows.index.to_numpy(), folds.loc[rows.index].to_numpy())
+                key: (rows.index.to_numpy(), fold_of.loc[rows.index].to_numpy())
                 for key, rows in target.groupby(["condition", "realization", "scored_text"], sort=False)
             }
             models = {key: fit_folds(features[rows], labels[rows], fold) for key, (rows, fold) in cells.items()}
@@ -259,14 +284,14 @@ def membership_scores(scores: pd.DataFrame, seed: int = 0, n_splits: int = FOLDS
     return scores
 
 
-def fold_models(scores: pd.DataFrame, seed: int = 0, n_splits: int = FOLDS) -> dict[str, dict[str, Any]]:
+def fold_models(scores: pd.DataFrame, folds: Folds) -> dict[str, dict[str, Any]]:
     """Keep what scoring a new clip needs: the fold models of original audio and generated text.
 
     Parameters
     ----------
     scores : pd.DataFrame
         Rows of ``scores.parquet``.
-    seed, n_splits : int
+    folds : mapping of str to pd.Series
         As given to `membership_scores`.
 
     Returns
@@ -277,18 +302,17 @@ def fold_models(scores: pd.DataFrame, seed: int = 0, n_splits: int = FOLDS) -> d
     """
     result: dict[str, dict[str, Any]] = {}
     for dataset, table in scores.groupby("dataset", sort=False):
-        fold_of = dataset_folds(table, seed, n_splits)
         for target, rows in original(table).groupby("target", sort=False):
             features = rows[list(INDICATORS)].to_numpy(dtype=float)
-            labels, folds = rows["label"].to_numpy(), fold_of.loc[rows["clip_id"]].to_numpy()
-            models = fit_folds(features, labels, folds)
-            logits = apply_folds(models, features, folds)
+            labels, fold_of = rows["label"].to_numpy(), folds[str(dataset)].loc[rows["clip_id"]].to_numpy()
+            models = fit_folds(features, labels, fold_of)
+            logits = apply_folds(models, features, fold_of)
             result.setdefault(str(dataset), {})[str(target)] = {
                 "indicators": list(INDICATORS),
                 "folds": [
                     {
                         **model.as_numbers(),
-                        "heldout": heldout(rows["clip_id"].to_numpy(), labels, logits, folds == fold),
+                        "heldout": heldout(rows["clip_id"].to_numpy(), labels, logits, fold_of == fold),
                     }
                     for fold, model in models.items()
                 ],

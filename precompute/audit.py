@@ -7,7 +7,7 @@ import hashlib
 import importlib.metadata
 import json
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,12 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from precompute import attack, blind, results
+from precompute import attack, blind, evidence, results
 from precompute.bundle import read_bundle, write_audio, write_bundle, write_original
 from precompute.clips import SAMPLE_RATE, Clip, Cohort, InputError, content_hash, read_audio
 from precompute.conditions import CONDITIONS, Rendering
 from precompute.corpora import core_sounds, find_cohorts, limited
+from precompute.given import given_scores
 from precompute.indicators import TokenStats
 from precompute.rendered import rendered
 from precompute.scores import PROTOCOL_VERSION, Plan, score_clips
@@ -29,7 +30,6 @@ from precompute.targets import check_name, load_target, target_folder
 from precompute.truth import trained_on, training_half
 
 MIN_PER_CLASS = 20
-FOLDS = 10
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,10 @@ class Request:
     plan : Plan
     limit : int or None
         Clips per class and cohort, drawn from the seed; None takes all.
+    reference : str or None
+        An unexposed target; every other target's scores are also read less its score of the same clip.
+    scores : Path or None
+        Table of scores made elsewhere, audited like a target.
     seed : int
     device, dtype : str
     """
@@ -55,6 +59,8 @@ class Request:
     cache: Path
     plan: Plan
     limit: int | None = None
+    reference: str | None = None
+    scores: Path | None = None
     seed: int = 0
     device: str = "auto"
     dtype: str = "auto"
@@ -78,7 +84,8 @@ def run(request: Request) -> Path:
         If a dataset, a target or a clip cannot be used.
     """
     began = time.monotonic()
-    for name in request.targets:
+    names = list(dict.fromkeys([*request.targets, *([request.reference] if request.reference else [])]))
+    for name in names:
         check_name(name)
     cohorts = [limited(c, request.limit, request.seed) for name in request.datasets for c in find_cohorts(name)]
     check_cohorts(cohorts)
@@ -86,20 +93,28 @@ def run(request: Request) -> Path:
     if is_finished(request.out, fingerprint):
         return request.out
     clips = unique_clips(cohorts)
+    brought = [] if request.scores is None else given_scores(request.scores, cohorts)
     with Store(request.cache) as store:
-        features = blind_features(clips, store)
+        features, hashes = blind_features(clips, store)
         tables, tokens, targets = [], [], []
-        for name in request.targets:
+        for name in names:
             rows, token_rows, description = score_target(name, clips, request, store)
             tables.append(rows)
             tokens.append(token_rows)
             targets.append(description)
         write_listening_audio(request, clips, store, tables)
-    scores = per_cohort(pd.concat(tables, ignore_index=True), cohorts)
-    scores = attack.membership_scores(scores, request.seed)
-    blind_table, blind_models = blind_baselines(cohorts, features, request.seed)
-    clip_table = clips_table(cohorts, features)
-    models = results.build_models(scores, blind_models, request.seed)
+    clip_table = clips_table(cohorts, features, hashes)
+    folds = {str(name): attack.dataset_folds(part, request.seed) for name, part in clip_table.groupby("dataset")}
+    parts = []
+    if tables:
+        parts.append(attack.membership_scores(per_cohort(pd.concat(tables, ignore_index=True), cohorts), folds))
+    scores = pd.concat([*parts, *(rows for rows, _ in brought)], ignore_index=True)
+    targets += [description for _, description in brought]
+    given = [description["id"] for _, description in brought]
+    blind_table, blind_models = blind_baselines(cohorts, features, folds)
+    findings = evidence.find(clip_table, scores, blind_table, request.seed, given)
+    scores, blind_table = with_adjustment(scores, blind_table, findings)
+    models = results.build_models(scores[~scores["target"].isin(given)], blind_models, folds)
     audit = describe(request, cohorts, targets, fingerprint, time.monotonic() - began)
     write_bundle(
         request.out,
@@ -107,11 +122,59 @@ def run(request: Request) -> Path:
         clips=clip_table,
         scores=scores,
         blind=blind_table,
-        tokens=pd.concat(tokens, ignore_index=True),
+        tokens=pd.concat(tokens, ignore_index=True) if tokens else pd.DataFrame(columns=[*TOKEN_KEYS, *TOKEN_LISTS]),
         models=models,
-        results=results.build_results(clip_table, scores, blind_table, audit, models),
+        results=results.build_results(clip_table, scores, blind_table, audit, models, findings),
     )
     return request.out
+
+
+def with_adjustment(
+    scores: pd.DataFrame, blind_table: pd.DataFrame, findings: evidence.Findings
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Put the adjusted attack's scores beside the raw ones, and propensities and weights beside the blind scores.
+
+    Parameters
+    ----------
+    scores, blind_table : pd.DataFrame
+    findings : Findings
+
+    Returns
+    -------
+    tuple of pd.DataFrame
+        `mia_score_adjusted` in the rows of original audio and generated text, NaN elsewhere; `propensity` and
+        `overlap_weight` per dataset and clip.
+    """
+    adjusted = pd.concat(
+        [
+            pd.DataFrame(
+                {
+                    "clip_id": findings.datasets[name].clips["clip_id"],
+                    "dataset": name,
+                    "target": target,
+                    "condition": "original",
+                    "scored_text": "generated",
+                    "mia_score_adjusted": attack.sigmoid(headline.adjusted_score),
+                }
+            )
+            for (name, target), headline in findings.headlines.items()
+        ]
+    )
+    weights = pd.concat(
+        [
+            pd.DataFrame(
+                {
+                    "clip_id": findings.datasets[name].clips["clip_id"],
+                    "dataset": name,
+                    "propensity": overlap.fitted.chance,
+                    "overlap_weight": overlap.fitted.weights,
+                }
+            )
+            for name, overlap in findings.overlaps.items()
+        ]
+    )
+    keys = ["clip_id", "dataset", "target", "condition", "scored_text"]
+    return scores.merge(adjusted, on=keys, how="left"), blind_table.merge(weights, on=keys[:2], how="left")
 
 
 def check_cohorts(cohorts: Sequence[Cohort]) -> None:
@@ -152,7 +215,9 @@ def fingerprint_of(request: Request, cohorts: Sequence[Cohort]) -> str:
             except OSError as error:
                 raise InputError(f"{clip.path}: no such file ({clip.clip_id})") from error
             digest.update(repr((cohort.name, clip, label, state.st_size, state.st_mtime_ns)).encode())
-    for name in request.targets:
+    if request.scores is not None and request.scores.is_file():
+        digest.update(request.scores.read_bytes())
+    for name in (*request.targets, *([request.reference] if request.reference else [])):
         folder = target_folder(name)
         files = sorted(folder.iterdir()) if folder and folder.is_dir() else []
         digest.update(repr([(f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in files if f.is_file()]).encode())
@@ -169,22 +234,23 @@ def is_finished(out: Path, fingerprint: str) -> bool:
         return False
 
 
-def blind_features(clips: Sequence[Clip], store: Store) -> pd.DataFrame:
+def blind_features(clips: Sequence[Clip], store: Store) -> tuple[pd.DataFrame, dict[str, str]]:
     """Phase 1: data-intrinsic features of every clip, cached by content.
 
     Returns
     -------
-    pd.DataFrame
-        Indexed by clip_id; columns ``metadata.*`` and ``acoustic.*``.
+    tuple of (pd.DataFrame, dict of str to str)
+        Features, indexed by clip_id; and the hash of each clip's audio, by which copies are known.
     """
-    rows = {}
+    rows, hashes = {}, {}
     for clip in tqdm(clips, desc="blind features", unit="clip", disable=None):
         samples = read_audio(clip)
         state = clip.path.stat()
+        hashes[clip.clip_id] = content_hash(samples)
         key = store.key(
             kind="blind",
             version=blind.VERSION,
-            audio=content_hash(samples),
+            audio=hashes[clip.clip_id],
             size=state.st_size,
             text=clip.text,
             suffix=clip.path.suffix,
@@ -195,7 +261,7 @@ def blind_features(clips: Sequence[Clip], store: Store) -> pd.DataFrame:
             value = {"features": json.dumps(blind.features(clip, samples))}
             store.put_many({key: value})
         rows[clip.clip_id] = json.loads(str(value["features"]))
-    return pd.DataFrame.from_dict(rows, orient="index")
+    return pd.DataFrame.from_dict(rows, orient="index"), hashes
 
 
 def score_target(
@@ -230,6 +296,9 @@ def score_target(
 TOKEN_KEYS = ("clip_id", "target", "condition", "realization", "scored_text")
 
 
+TOKEN_LISTS = ("token", "nll", "entropy", "gap")
+
+
 def token_columns(stats: TokenStats) -> dict[str, list[Any]]:
     """Give the lists of ``tokens.parquet``: token text, nll and entropy in nats, gap of the two best probabilities."""
     return {
@@ -250,13 +319,13 @@ def per_cohort(scores: pd.DataFrame, cohorts: Sequence[Cohort]) -> pd.DataFrame:
 
 
 def blind_baselines(
-    cohorts: Sequence[Cohort], features: pd.DataFrame, seed: int
+    cohorts: Sequence[Cohort], features: pd.DataFrame, fold_of: attack.Folds
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Out-of-fold blind scores per cohort, on the folds the attack uses, and the fitted models."""
     tables, models = [], {}
     for cohort in tqdm(cohorts, desc="blind baselines", unit="dataset", disable=None):
         ids = [clip.clip_id for clip in cohort.clips]
-        folds = attack.assign_folds(ids, cohort.label_array, FOLDS, seed)
+        folds = fold_of[cohort.name].loc[ids].to_numpy()
         table = features.loc[ids].reset_index(drop=True)
         texts = [clip.text or "" for clip in cohort.clips]
         fitted = blind.blind_scores(table, texts, cohort.label_array, folds)
@@ -266,7 +335,7 @@ def blind_baselines(
     return pd.concat(tables, ignore_index=True), models
 
 
-def clips_table(cohorts: Sequence[Cohort], features: pd.DataFrame) -> pd.DataFrame:
+def clips_table(cohorts: Sequence[Cohort], features: pd.DataFrame, hashes: Mapping[str, str]) -> pd.DataFrame:
     """Rows of ``clips.parquet``: one per cohort and clip."""
     halves = core_sounds.half_of() if any(c.name in core_sounds.COHORTS for c in cohorts) else {}
     rows = [
@@ -280,6 +349,7 @@ def clips_table(cohorts: Sequence[Cohort], features: pd.DataFrame) -> pd.DataFra
             "duration_s": float(features.loc[clip.clip_id, "metadata.duration_s"]),
             "group": clip.group,
             "language": clip.language,
+            "audio_hash": hashes[clip.clip_id],
         }
         for cohort in cohorts
         for clip, label in zip(cohort.clips, cohort.labels, strict=True)
@@ -292,15 +362,28 @@ def write_listening_audio(
 ) -> None:
     """Put the originals and the resynthesised voices into the bundle; the rest is made while listening."""
     voices = CONDITIONS["resynthesis"].realizations if "resynthesis" in request.plan.conditions else 0
-    first = tables[0].query("condition == 'original' and scored_text == 'generated'").set_index("clip_id")
+    if not tables:  # scores made elsewhere: there is no target that heard another voice
+        voices = 0
+    else:
+        first = tables[0].query("condition == 'original' and scored_text == 'generated'").set_index("clip_id")
     for clip in tqdm(clips, desc="audio", unit="clip", disable=None):
         write_original(request.out, clip)
+        if not voices:
+            continue
         spoken = clip.text or first.loc[clip.clip_id, "generated_text"]
         silent = np.zeros(0, dtype=np.float32)
         jobs = [Rendering("resynthesis", clip, silent, voice, request.plan.seed, spoken) for voice in range(voices)]
         for voice, samples in enumerate(rendered(jobs, store)):
             if samples is not None:
                 write_audio(request.out, clip.clip_id, "resynthesis", voice, samples, SAMPLE_RATE)
+
+
+def reference_id(request: Request, targets: Sequence[Mapping[str, Any]]) -> str | None:
+    """Id of the unexposed target, which stands last where it was not named as a target itself."""
+    if request.reference is None:
+        return None
+    names = list(dict.fromkeys([*request.targets, request.reference]))
+    return str(targets[names.index(request.reference)]["id"])
 
 
 def describe(
@@ -314,6 +397,7 @@ def describe(
         "part": "all" if request.limit is None else f"{request.limit} clips per class of each dataset, seeded",
         "seed": request.seed,
         "protocol": request.plan.protocol,
+        "reference_target": reference_id(request, targets),
         "targets": targets,
         "datasets": [
             {

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from precompute import attack
-from precompute.blind import FAMILIES, BlindFit
+from precompute import attack, evidence
+from precompute.blind import DENSE, FAMILIES, BlindFit
+from precompute.blind.fingerprint import separating_properties
 from precompute.bundle import plain
+from precompute.claims import Cell, claims
+from precompute.evidence import Dataset, Findings
+from precompute.given import GIVEN
 from precompute.indicators import INDICATORS, ORIENTATION
+from precompute.statistics.contrasts import Interaction, condition_contrast, interaction
 from precompute.statistics.correlation import correlation, within_class
-from precompute.statistics.intervals import Estimate, bootstrap_weights, estimate, mean_estimate, percentiles
+from precompute.statistics.intervals import Estimate, mean_estimate, percentiles
 from precompute.statistics.intervals import resampled_aucs as resampled
+from precompute.statistics.multiplicity import benjamini_hochberg
 from precompute.statistics.roc import auc
-from precompute.verdicts import Evidence, decide
+from precompute.verdicts import SHIFTED, blind_verdict
 
 READABLE_WER = 0.8
 """Above this word error of non-members a target cannot read the audio, and its own text says nothing about memory."""
@@ -26,37 +32,26 @@ READABLE_WER = 0.8
 SPEECHLESS = ("silence", "silence_fixed", "noise", "noise_fixed")
 """Conditions in which there is nothing to read; whether the target can read is judged on the original there."""
 
+TABLES = (
+    *("blind", "properties", "adjustment", "pairs", "mia", "indicators", "correlation", "heatmap", "conditions"),
+    *("claims", "controls", "grouping", "reference", "verdicts"),
+)
+"""Keys of ``results.json``."""
+
 FITS = {"refit": "mia_score", "transfer": "mia_score_transfer"}
 
-INTERVAL = "95% percentile interval of a stratified bootstrap of clips (1,000 resamples)"
-TRAINED = f"out-of-fold logistic regression, equal class weights, centred per fold; {INTERVAL}, which ignores refitting"
+TRAINED = (
+    "out-of-fold logistic regression, equal class weights, centred per fold; 95% interval: DeLong's standard error, "
+    "widened for training by its ratio to the deviation under permuted labels"
+)
+SWAPPED = "; conditions: bootstrap of clips (1,000 resamples), widened likewise"
 METHODS = {
-    "refit": f"30 indicators, fitted inside this condition, {TRAINED}",
-    "transfer": f"30 indicators, fitted on the original audio of the training clips, {TRAINED}",
-    "boosted": f"gradient-boosted trees, out of fold; {INTERVAL}, which ignores refitting",
+    "refit": f"30 indicators, fitted inside this condition, {TRAINED}{SWAPPED}",
+    "transfer": f"30 indicators, fitted on the original audio of the training clips, {TRAINED}{SWAPPED}",
+    "trees": "gradient-boosted trees, out of fold; 95% interval: DeLong's, widened as the linear families' is",
     "linear": TRAINED,
     "t": "paired t-test over the folds' AUCs, as the paper reports one; folds share training clips, so p is too small",
 }
-
-
-@dataclass(frozen=True)
-class _Dataset:
-    """The clips of one dataset in a fixed order, with their folds and one set of resamples for all scores."""
-
-    name: str
-    clip_ids: np.ndarray
-    labels: np.ndarray
-    folds: np.ndarray
-    weights: np.ndarray
-
-    def column(self, table: pd.DataFrame, name: str) -> np.ndarray:
-        """Take a column of `table` (one row per clip) in the order of the clips, NaN where a clip has no row."""
-        values = table.set_index("clip_id")[name].reindex(self.clip_ids)
-        return pd.to_numeric(values, errors="coerce").to_numpy(dtype=float, na_value=np.nan)
-
-    def estimate(self, values: np.ndarray) -> Estimate:
-        """AUC of a column with its interval."""
-        return estimate(self.labels, values, self.weights)
 
 
 def build_results(
@@ -65,56 +60,80 @@ def build_results(
     blind: pd.DataFrame,
     audit: Mapping[str, Any],
     models: Mapping[str, Any] | None = None,
+    findings: Findings | None = None,
 ) -> dict[str, list[dict[str, Any]]]:
     """Make every table and verdict of an audit.
 
     Parameters
     ----------
     clips : pd.DataFrame
-        ``clips.parquet``: `clip_id, dataset, label`.
+        ``clips.parquet``: `clip_id, dataset, label`, and `text, group, audio_hash` where they are there.
     scores : pd.DataFrame
         ``scores.parquet``, membership scores included.
     blind : pd.DataFrame
-        ``blind.parquet``: `clip_id, dataset` and a ``*_score`` column per family.
+        ``blind.parquet``: `clip_id, dataset`, a ``*_score`` column per family, and the features.
     audit : mapping
-        ``audit.json``: `seed` and, per dataset, `truth` are read.
+        ``audit.json``: `seed`, `reference_target`, per target `family` and per dataset `truth` are read.
     models : mapping or None
         ``models.json``, for the largest weights of the blind families; without it they are left empty.
+    findings : Findings or None
+        From `precompute.evidence.find`; None finds them here.
 
     Returns
     -------
     dict of str to list of dict
-        Contents of ``results.json``: keys `blind, mia, indicators, correlation, heatmap, conditions, verdicts`; plain
-        numbers, None where a value does not exist.
+        Contents of ``results.json``: the keys of `TABLES`; plain numbers, None where a value does not exist.
     """
     seed = int(audit.get("seed") or 0)
+    given = [row["id"] for row in audit.get("targets", []) if row.get("family") == GIVEN]
+    reference = audit.get("reference_target")
     truths = {row["name"]: row.get("truth") for row in audit.get("datasets", [])}
-    tables: dict[str, list[dict[str, Any]]] = {
-        key: [] for key in ("blind", "mia", "indicators", "correlation", "heatmap", "conditions", "verdicts")
-    }
-    for name in tqdm(list(dict.fromkeys(scores["dataset"])), desc="statistics", unit="dataset", disable=None):
-        data = _dataset(name, clips, seed)
+    findings = findings or evidence.find(clips, scores, blind, seed, given)
+    tables: dict[str, list[dict[str, Any]]] = {key: [] for key in TABLES}
+    columns: dict[str, dict[str, np.ndarray]] = {}
+    estimates: dict[str, dict[str, Estimate]] = {}
+    for name, data in tqdm(findings.datasets.items(), desc="statistics", unit="dataset", disable=None):
+        overlap = findings.overlaps[name]
         top = (models or {}).get(name, {}).get("blind", {})
-        blind_rows = blind[blind["dataset"] == name]
-        families = {family: data.column(blind_rows, f"{family}_score") for family in FAMILIES}
-        found = {family: data.estimate(values) for family, values in families.items()}
+        rows = blind[blind["dataset"] == name]
+        columns[name] = families = {family: data.column(rows, f"{family}_score") for family in FAMILIES}
+        estimates[name] = {f: data.estimate(v, findings.factors[name][f]) for f, v in families.items()}
         tables["blind"] += [
-            _blind_row(name, family, found[family], top.get(family, {}).get("top", [])) for family in FAMILIES
+            _blind_row(name, family, estimates[name][family], top.get(family, {}).get("top", [])) for family in FAMILIES
         ]
+        tables["properties"] += _property_rows(data, rows)
+        tables["adjustment"].append(evidence.overlap_row(data, overlap))
+        tables["pairs"] += evidence.pair_rows(data, overlap)
+        dense = [name for names in DENSE.values() for name in names if name in blind]
+        tables["grouping"] += evidence.grouping_rows(data, "blind features", data.matrix(rows, dense))
         part = scores[scores["dataset"] == name]
-        for target, rows in part.groupby("target", sort=False):
-            cells = _cells(rows)
-            mia = [_mia_row(data, str(target), key, cell, fit) for key, cell in cells.items() for fit in FITS]
-            tables["mia"] += mia
-            tables["conditions"] += _condition_rows(data, str(target), cells, mia)
-            tables["indicators"] += _indicator_rows(data, str(target), cells)
-            tables["correlation"] += _correlation_rows(data, str(target), cells, families)
-            tables["verdicts"].append(_verdict_row(data, str(target), cells, found, truths.get(name)))
-    tables["heatmap"] = attack.heatmap(scores, seed)
+        by_target = {str(target): cells_of(rows) for target, rows in part.groupby("target", sort=False)}
+        for target, cells in by_target.items():
+            headline = findings.headlines[name, target]
+            factor = headline.raw_null.factor
+            tables["correlation"] += _correlation_rows(data, target, cells, families)
+            tables["mia"] += [
+                _mia_row(data, target, key, cell, fit, factor) for key, cell in cells.items() for fit in FITS
+            ]
+            if target in given:
+                continue
+            grid = condition_rows(data, target, cells, factor)
+            tables["conditions"] += grid
+            tables["claims"] += claim_rows(data, target, cells, grid, estimates[name])
+            tables["indicators"] += _indicator_rows(data, target, cells)
+            origin = cells["original", 0, "generated"]
+            features = data.matrix(origin, INDICATORS)
+            tables["grouping"] += evidence.grouping_rows(data, f"attack on {target}", features)
+            tables["controls"] += evidence.control_rows(data, target, origin, headline, seed)
+            if reference in by_target and reference != target:
+                other = by_target[reference]["original", 0, "generated"]
+                tables["reference"] += evidence.reference_rows(data, target, origin, reference, other, overlap, seed)
+    tables["verdicts"] = evidence.verdict_rows(findings, scores, columns, estimates, truths, given)
+    tables["heatmap"] = attack.heatmap(scores[~scores["target"].isin(given)], seed)
     return plain(tables)
 
 
-def build_models(scores: pd.DataFrame, blind: Mapping[str, BlindFit], seed: int = 0) -> dict[str, Any]:
+def build_models(scores: pd.DataFrame, blind: Mapping[str, BlindFit], folds: attack.Folds) -> dict[str, Any]:
     """Make ``models.json``: what scoring a new clip needs, as plain numbers.
 
     Parameters
@@ -123,7 +142,7 @@ def build_models(scores: pd.DataFrame, blind: Mapping[str, BlindFit], seed: int 
         ``scores.parquet``.
     blind : mapping of str to BlindFit
         Blind baselines per dataset.
-    seed : int
+    folds : mapping of str to pd.Series
         As given to `precompute.attack.membership_scores`.
 
     Returns
@@ -132,7 +151,7 @@ def build_models(scores: pd.DataFrame, blind: Mapping[str, BlindFit], seed: int 
         ``{dataset: {target: {"indicators", "folds"}, "blind": {family: {"features", "top", "folds"}},
         "typicality": {"features", "folds"}}}``.
     """
-    models = attack.fold_models(scores, seed)
+    models = attack.fold_models(scores, folds)
     return {
         name: {
             **targets,
@@ -146,15 +165,7 @@ _Key = tuple[str, int, str]
 """Condition, realization, scored text."""
 
 
-def _dataset(name: str, clips: pd.DataFrame, seed: int) -> _Dataset:
-    """Order a dataset's clips by id, so that no number depends on the order of the rows."""
-    part = clips[clips["dataset"] == name].drop_duplicates("clip_id").sort_values("clip_id")
-    labels = part["label"].to_numpy(dtype=int)
-    folds = attack.assign_folds(part["clip_id"].tolist(), labels, seed=seed)
-    return _Dataset(name, part["clip_id"].to_numpy(), labels, folds, bootstrap_weights(labels, seed=seed))
-
-
-def _cells(rows: pd.DataFrame) -> dict[_Key, pd.DataFrame]:
+def cells_of(rows: pd.DataFrame) -> dict[_Key, pd.DataFrame]:
     """Rows of one dataset and target by condition, realization and scored text."""
     groups = rows.groupby(["condition", "realization", "scored_text"], sort=False)
     return {(str(key[0]), int(key[1]), str(key[2])): cell for key, cell in groups}
@@ -179,16 +190,23 @@ def _blind_row(dataset: str, family: str, found: Estimate, top: Sequence[Mapping
         "auc_low_90": found.low_90,
         "auc_high_90": found.high_90,
         **_sizes(found),
-        "method": METHODS["boosted" if family == "boosted" else "linear"],
+        "method": METHODS["trees" if family in ("boosted", "fingerprint") else "linear"],
         "top": list(top),
         "reason": "no clip of this dataset has a text" if not found.n_member and family == "text" else None,
     }
 
 
-def _mia_row(data: _Dataset, target: str, key: _Key, cell: pd.DataFrame, fit: str) -> dict[str, Any]:
+def _property_rows(data: Dataset, blind: pd.DataFrame) -> list[dict[str, Any]]:
+    """Which property of the clips separates the classes, each on its own."""
+    columns = [name for name in blind if str(name).startswith(("metadata.", "acoustic.", "fingerprint."))]
+    table = pd.DataFrame(data.matrix(blind, columns), columns=columns)
+    return [{"dataset": data.name, **row} for row in separating_properties(table, data.labels, columns)]
+
+
+def _mia_row(data: Dataset, target: str, key: _Key, cell: pd.DataFrame, fit: str, factor: float) -> dict[str, Any]:
     """Attack on one condition, realization and scored text."""
     condition, realization, text = key
-    found = data.estimate(data.column(cell, FITS[fit]))
+    found = data.estimate(data.column(cell, FITS[fit]), factor)
     nll = data.estimate(-data.column(cell, "nll"))
     tokens = data.column(cell, "n_tokens")
     left_out = ~np.isfinite(data.column(cell, FITS[fit])) & np.isfinite(data.column(cell, "label"))
@@ -212,7 +230,7 @@ def _mia_row(data: _Dataset, target: str, key: _Key, cell: pd.DataFrame, fit: st
     }
 
 
-def _word_errors(data: _Dataset, cells: Sequence[pd.DataFrame]) -> dict[str, float]:
+def _word_errors(data: Dataset, cells: Sequence[pd.DataFrame]) -> dict[str, float]:
     """Mean word error of the generated text by class; NaN where no reference is known."""
     if not all("wer" in cell for cell in cells):
         return {"wer_member": float("nan"), "wer_non_member": float("nan")}
@@ -225,8 +243,8 @@ def _word_errors(data: _Dataset, cells: Sequence[pd.DataFrame]) -> dict[str, flo
     return means
 
 
-def _condition_rows(
-    data: _Dataset, target: str, cells: Mapping[_Key, pd.DataFrame], mia: Sequence[Mapping[str, Any]]
+def condition_rows(
+    data: Dataset, target: str, cells: Mapping[_Key, pd.DataFrame], factor: float
 ) -> list[dict[str, Any]]:
     """Make the disentanglement grid: scored text x condition, averaged over realizations, beside the original."""
     groups = dict.fromkeys((condition, text) for condition, _, text in cells)
@@ -237,7 +255,8 @@ def _condition_rows(
         origin = cells.get(("original", 0, "generated" if text == "carried" else text))
         for fit, column in FITS.items():
             values = [data.column(cell, column) for cell in found]
-            mean, single, drawn = mean_estimate(data.labels, values, data.weights)
+            narrow, single, drawn = mean_estimate(data.labels, values, data.weights)
+            mean = widened(narrow, factor)
             base = None if origin is None or condition == "original" else data.column(origin, column)
             rows.append(
                 {
@@ -260,7 +279,35 @@ def _condition_rows(
     return rows
 
 
-def _heard(data: _Dataset, cells: Mapping[_Key, pd.DataFrame], condition: str) -> dict[str, float]:
+def widened(found: Estimate, factor: float) -> Estimate:
+    """Move the limits of an interval away from the AUC by what training adds.
+
+    Parameters
+    ----------
+    found : Estimate
+    factor : float
+        At least 1; see `precompute.nulls`.
+
+    Returns
+    -------
+    Estimate
+        Limits within [0, 1].
+    """
+
+    def away(limit: float) -> float:
+        return float(np.clip(found.auc + factor * (limit - found.auc), 0.0, 1.0))
+
+    return replace(
+        found,
+        low=away(found.low),
+        high=away(found.high),
+        low_90=away(found.low_90),
+        high_90=away(found.high_90),
+        se=factor * found.se,
+    )
+
+
+def _heard(data: Dataset, cells: Mapping[_Key, pd.DataFrame], condition: str) -> dict[str, float]:
     """Word error of what the target wrote under a condition, over all realizations."""
     written = [cell for (name, _, text), cell in cells.items() if name == condition and text == "generated"]
     return _word_errors(data, written) if written else {"wer_member": float("nan"), "wer_non_member": float("nan")}
@@ -275,7 +322,7 @@ def _readable(heard: Mapping[str, Mapping[str, float]], condition: str) -> bool 
 
 
 def _against_original(
-    data: _Dataset, values: Sequence[np.ndarray], drawn: np.ndarray, base: np.ndarray | None
+    data: Dataset, values: Sequence[np.ndarray], drawn: np.ndarray, base: np.ndarray | None
 ) -> dict[str, float | None]:
     """Drop from the original: paired bootstrap difference, and the paper's paired t-test over folds."""
     from scipy import stats
@@ -292,7 +339,7 @@ def _against_original(
         np.mean([auc(data.labels[both], c[both]) for c in common[1:]]) - auc(data.labels[both], common[0][both])
     )
     low, _, _, high = percentiles(gap)
-    by_fold = [list(attack.fold_aucs(data.labels, column, data.folds)) for column in common]
+    by_fold = [list(attack.fold_aucs(data.labels, column, data.sample.folds)) for column in common]
     pairs = np.array([by_fold[0], np.mean(by_fold[1:], axis=0)])
     pairs = pairs[:, np.isfinite(pairs).all(axis=0)]
     if pairs.shape[1] < 2 or np.ptp(pairs[1] - pairs[0]) == 0:
@@ -301,22 +348,80 @@ def _against_original(
     return dict(zip(names, (difference, low, high, float(test.statistic), float(test.pvalue)), strict=True))
 
 
-def _indicator_rows(data: _Dataset, target: str, cells: Mapping[_Key, pd.DataFrame]) -> list[dict[str, Any]]:
-    """Each indicator alone, with its fixed orientation, on the original audio."""
+def claim_rows(
+    data: Dataset,
+    target: str,
+    cells: Mapping[_Key, pd.DataFrame],
+    grid: Sequence[Mapping[str, Any]],
+    blind: Mapping[str, Estimate],
+) -> list[dict[str, Any]]:
+    """Say what phase 3 supports, in the order of its strength."""
+    found = {}
+    for row in grid:
+        if row["fit"] == "refit":
+            value = Estimate(row["auc"], row["auc_low"], row["auc_high"], *(float("nan"),) * 3, 0, 0)
+            drop = (row["difference"], row["difference_high"], row["difference_low"])
+            known = row["difference"] is not None
+            found[row["scored_text"], row["condition"]] = Cell(value, (-drop[0], -drop[1], -drop[2]) if known else None)
+    readable = {row["condition"]: row["readable"] for row in grid}
+    bar = max((value.high for value in blind.values() if np.isfinite(value.auc)), default=0.5)
+    known_blind = [(family, value) for family, value in blind.items() if np.isfinite(value.auc)]
+    shifted = blind_verdict(known_blind)[0] == SHIFTED
+    rows = claims(found, bar, readable, _moved(data, cells), _length_gap(data, cells), shifted)
+    return [
+        {"dataset": data.name, "target": target, "claim": claim.claim, "sentence": claim.sentence} for claim in rows
+    ]
+
+
+def _moved(data: Dataset, cells: Mapping[_Key, pd.DataFrame]) -> Interaction | None:
+    """Loss of certainty in the known transcript from the original to another voice, members less non-members."""
+    origin = cells.get(("original", 0, "reference"))
+    spoken = [cell for (name, _, text), cell in cells.items() if (name, text) == ("resynthesis", "reference")]
+    if origin is None or not spoken:
+        return None
+    swapped = np.mean([data.column(cell, "nll") for cell in spoken], axis=0)
+    return interaction(data.labels, data.column(origin, "nll"), swapped, data.units)
+
+
+def _length_gap(data: Dataset, cells: Mapping[_Key, pd.DataFrame]) -> tuple[float, float, float] | None:
+    """AUC under silence of each clip's length less that under silence of one length, generated text."""
+    pair = [cells.get((name, 0, "generated")) for name in ("silence_fixed", "silence")]
+    if pair[0] is None or pair[1] is None:
+        return None
+    fixed, own = (data.column(cell, "mia_score") for cell in pair if cell is not None)
+    gap = condition_contrast(data.labels, fixed, own, data.weights)
+    return gap.difference, gap.low, gap.high
+
+
+def _indicator_rows(data: Dataset, target: str, cells: Mapping[_Key, pd.DataFrame]) -> list[dict[str, Any]]:
+    """Each indicator alone, with its fixed orientation, on the original audio; q by Benjamini and Hochberg."""
+    from scipy.special import ndtr
+
     rows = []
     for (condition, _, text), cell in cells.items():
         if condition != "original":
             continue
         for name in INDICATORS:
             found = data.estimate(ORIENTATION[name] * data.column(cell, name))
+            # Two-sided normal p of an AUC of one half, at DeLong's error: nothing is trained here.
+            p = float(2 * ndtr(-abs(found.auc - 0.5) / found.se)) if found.se else 1.0
             rows.append(
-                {"dataset": data.name, "target": target, "scored_text": text, "indicator": name, **_fields(found)}
+                {
+                    "dataset": data.name,
+                    "target": target,
+                    "scored_text": text,
+                    "indicator": name,
+                    **_fields(found),
+                    "p": p,
+                }
             )
+    for row, q in zip(rows, benjamini_hochberg(np.array([row["p"] for row in rows])), strict=True):
+        row["q"] = float(q)
     return rows
 
 
 def _correlation_rows(
-    data: _Dataset, target: str, cells: Mapping[_Key, pd.DataFrame], families: Mapping[str, np.ndarray]
+    data: Dataset, target: str, cells: Mapping[_Key, pd.DataFrame], families: Mapping[str, np.ndarray]
 ) -> list[dict[str, Any]]:
     """Blind against membership score, over all clips (the paper's) and within class."""
     cell = cells.get(("original", 0, "generated"))
@@ -343,61 +448,3 @@ def _correlation_rows(
             }
         )
     return rows
-
-
-def _verdict_row(
-    data: _Dataset,
-    target: str,
-    cells: Mapping[_Key, pd.DataFrame],
-    blind: Mapping[str, Estimate],
-    truth: str | None,
-) -> dict[str, Any]:
-    """Decide on one dataset and target, and keep the numbers."""
-    generated = cells.get(("original", 0, "generated"))
-    found = None if generated is None else data.estimate(data.column(generated, "mia_score"))
-    texts = [
-        (text, cells[("original", 0, text)]) for text in ("generated", "reference") if ("original", 0, text) in cells
-    ]
-    nll = [(text, data.estimate(-data.column(cell, "nll"))) for text, cell in texts]
-    evidence = Evidence(
-        dataset=data.name,
-        target=target,
-        attack=found if found and found.n_member and found.n_non_member else None,
-        blind=[(family, value) for family, value in blind.items() if np.isfinite(value.auc)],
-        direction=[(text, value) for text, value in nll if np.isfinite(value.auc)],
-    )
-    decided = decide(evidence)
-    shown = asdict(found) if found else {}
-    return {
-        "dataset": data.name,
-        "target": target,
-        "phase1": decided.phase1,
-        "verdict": decided.verdict,
-        "sentence": decided.sentence,
-        "reasons": list(decided.reasons),
-        "n_member": shown.get("n_member", 0),
-        "n_non_member": shown.get("n_non_member", 0),
-        "auc": shown.get("auc"),
-        "auc_low": shown.get("low"),
-        "auc_high": shown.get("high"),
-        "blind_family": decided.blind_family,
-        "blind_auc": decided.blind.auc if decided.blind else None,
-        "blind_low": decided.blind.low if decided.blind else None,
-        "blind_high": decided.blind.high if decided.blind else None,
-        "direction_auc": decided.direction_auc,
-        "truth": truth,
-        "trained_members": _trained(data, generated, 1),
-        "trained_non_members": _trained(data, generated, 0),
-        "method": METHODS["refit"],
-    }
-
-
-def _trained(data: _Dataset, cell: pd.DataFrame | None, label: int) -> bool | None:
-    """Whether the target was trained on all clips of a class (True) or on none (False); None if mixed or not known."""
-    if cell is None or "trained" not in cell:
-        return None
-    known = cell.loc[cell["label"] == label, "trained"]
-    if not len(known) or known.isna().any():
-        return None
-    values = set(known.astype(bool))
-    return values.pop() if len(values) == 1 else None

@@ -11,15 +11,20 @@ import pandas as pd
 
 from precompute.attack import fit_linear, sigmoid
 from precompute.blind.acoustic import ACOUSTIC, acoustic_features
+from precompute.blind.fingerprint import FINGERPRINT, fingerprint_features, fingerprint_fold
 from precompute.blind.metadata import METADATA, metadata_features
 from precompute.blind.text import vectorizer
 from precompute.clips import Clip
 from precompute.statistics.single_clip import fit_typicality
 
-VERSION = 1
+VERSION = 2
 """Part of the cache key of the features: raised when the same clip would give other numbers."""
 
-FAMILIES = ("metadata", "text", "acoustic", "joint", "boosted")
+FAMILIES = ("metadata", "text", "acoustic", "fingerprint", "joint", "boosted")
+"""The paper's three, how the file was made, the paper's three joined, and boosted trees on everything."""
+
+DENSE: dict[str, tuple[str, ...]] = {"metadata": METADATA, "acoustic": ACOUSTIC}
+"""Families of plain numbers that a logistic regression is fitted on, and their columns."""
 
 UPLOAD_FEATURES = (*ACOUSTIC, "metadata.duration_s")
 """All that is known of an uploaded clip: its sound and its length, neither transcript nor format."""
@@ -67,14 +72,14 @@ def features(clip: Clip, samples: np.ndarray) -> dict[str, float]:
     Returns
     -------
     dict of str to float
-        The same finite columns for every clip, prefixed ``metadata.`` and ``acoustic.``.
+        The same finite columns for every clip, prefixed ``metadata.``, ``acoustic.`` and ``fingerprint.``.
 
     Raises
     ------
     InputError
         If the file cannot be read.
     """
-    return {**metadata_features(clip, samples), **acoustic_features(samples)}
+    return {**metadata_features(clip, samples), **acoustic_features(samples), **fingerprint_features(clip)}
 
 
 def blind_scores(
@@ -101,15 +106,19 @@ def blind_scores(
     written = np.array([text or "" for text in texts], dtype=object)
     has_text = any(text.strip() for text in written)
     dense = {
-        "metadata": [name for name in METADATA if name in table],
-        "acoustic": [name for name in ACOUSTIC if name in table],
+        **{family: [name for name in columns if name in table] for family, columns in DENSE.items()},
         "upload": [name for name in UPLOAD_FEATURES if name in table],
     }
     models = {name: _dense_family(table, columns, y, folds) for name, columns in dense.items()}
     models["text"] = _pooled(lambda a, b: _text_fold(written, y, a, b), y, folds) if has_text else _absent(len(y))
     both = table[[*dense["metadata"], *dense["acoustic"]]]
     models["joint"] = _pooled(lambda a, b: _joint_fold(both, written, y, a, b), y, folds)
-    models["boosted"] = _pooled(lambda a, b: _boosted_fold(both.to_numpy(float), written, y, a, b), y, folds)
+    traces = table[[name for name in FINGERPRINT if name in table]].to_numpy(float)
+    everything = np.hstack([both.to_numpy(float), traces])
+    models["boosted"] = _pooled(lambda a, b: _boosted_fold(everything, written, y, a, b), y, folds)
+    models["fingerprint"] = _absent(len(y))
+    if traces.shape[1]:
+        models["fingerprint"] = _pooled(lambda a, b: (fingerprint_fold(traces, y, a, b), {}, {}), y, folds)
     scores = pd.DataFrame({f"{name}_score": sigmoid(models[name].logits) for name in FAMILIES})
     upload = table[dense["upload"]].to_numpy(float)
     return BlindFit(
@@ -237,7 +246,6 @@ def _boosted_fold(
 ) -> _Fold:
     """Boost trees on numbers and main directions of the text: the worst case, since a line can miss a shift."""
     from sklearn.decomposition import TruncatedSVD
-    from sklearn.ensemble import HistGradientBoostingClassifier
 
     parts = [[dense[training]], [dense[held]]]
     vectors = vectorizer(texts[training])
@@ -250,15 +258,18 @@ def _boosted_fold(
         else:
             parts[0].append(rows.toarray())
             parts[1].append(vectors.transform(texts[held]).toarray())
-    model = HistGradientBoostingClassifier(
-        max_iter=100, max_leaf_nodes=15, max_features=0.3, early_stopping=False, class_weight="balanced", random_state=0
+    x, new = np.hstack(parts[0]), np.hstack(parts[1])
+    count = len(training)
+    logits = fingerprint_fold(
+        np.vstack([x, new]),
+        np.r_[labels[training], labels[held]],
+        np.arange(count),
+        np.arange(count, count + len(held)),
     )
-    x, new = _binned(np.hstack(parts[0]), np.hstack(parts[1]))
-    model.fit(x, labels[training])
-    return model.decision_function(new) - model.decision_function(x).mean(), {}, {}
+    return logits, {}, {}
 
 
-def _binned(training: np.ndarray, held: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def binned(training: np.ndarray, held: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Replace values by their bin among the training fold's quantiles.
 
     The trees would bin by themselves, but with class weights scikit-learn finds its bins thirty times as slowly.

@@ -33,13 +33,17 @@ class Correlation:
     n: int
 
 
-def correlation(first: np.ndarray, second: np.ndarray) -> Correlation:
+def correlation(first: np.ndarray, second: np.ndarray, units: np.ndarray | None = None) -> Correlation:
     """Pearson and Spearman correlation over the clips that have both scores.
 
     Parameters
     ----------
     first, second : np.ndarray [shape=(n,)]
         NaN where a clip has no score.
+    units : np.ndarray [shape=(n,)] or None
+        Clips that share a value are not independent: the interval and p then come from the influence of each unit
+        (Devlin, Gnanadesikan and Kettenring 1975, Biometrika 62) on Fisher's scale, with Student's t of
+        one degree less than there are units.
 
     Returns
     -------
@@ -53,19 +57,18 @@ def correlation(first: np.ndarray, second: np.ndarray) -> Correlation:
     if len(first) < 4 or np.ptp(first) == 0 or np.ptp(second) == 0:
         return Correlation(*(float("nan"),) * 5, n=len(first))
     result = stats.pearsonr(first, second)
-    interval = result.confidence_interval()
     rank = stats.spearmanr(first, second).statistic
-    return Correlation(
-        float(result.statistic),
-        float(interval.low),
-        float(interval.high),
-        float(result.pvalue),
-        float(rank),
-        len(first),
-    )
+    if units is None:
+        interval = result.confidence_interval()
+        low, high, p = float(interval.low), float(interval.high), float(result.pvalue)
+    else:
+        low, high, p = _clustered(first, second, float(result.statistic), np.asarray(units)[both])
+    return Correlation(float(result.statistic), low, high, p, float(rank), len(first))
 
 
-def within_class(labels: np.ndarray, first: np.ndarray, second: np.ndarray) -> Correlation:
+def within_class(
+    labels: np.ndarray, first: np.ndarray, second: np.ndarray, units: np.ndarray | None = None
+) -> Correlation:
     """Correlation after each class's own means are taken out.
 
     Two scores that only share the class difference correlate when pooled and not within a class.
@@ -76,6 +79,8 @@ def within_class(labels: np.ndarray, first: np.ndarray, second: np.ndarray) -> C
         1 member, 0 non-member.
     first, second : np.ndarray [shape=(n,)]
         NaN where a clip has no score.
+    units : np.ndarray [shape=(n,)] or None
+        As for `correlation`.
 
     Returns
     -------
@@ -88,4 +93,19 @@ def within_class(labels: np.ndarray, first: np.ndarray, second: np.ndarray) -> C
         if rows.any():
             first[rows] -= first[rows].mean()
             second[rows] -= second[rows].mean()
-    return correlation(first, second)
+    return correlation(first, second, units)
+
+
+def _clustered(first: np.ndarray, second: np.ndarray, r: float, units: np.ndarray) -> tuple[float, float, float]:
+    """95% interval and p of a Pearson correlation `r` whose clips depend on each other within units."""
+    from scipy.stats import t
+
+    codes = np.unique(units, return_inverse=True)[1]
+    k = int(codes.max()) + 1
+    if k < 3 or 1 - abs(r) < 1e-12:
+        return (float("nan"),) * 3
+    x, y = ((column - column.mean()) / column.std() for column in (first, second))
+    parts = np.bincount(codes, weights=x * y - r / 2 * (x**2 + y**2)) / (len(first) * (1 - r**2))
+    se = float(np.sqrt(k / (k - 1) * (parts @ parts)))
+    z, reach = np.arctanh(r), float(t.ppf(0.975, k - 1)) * se
+    return float(np.tanh(z - reach)), float(np.tanh(z + reach)), float(2 * t.sf(abs(z) / se, k - 1))

@@ -68,6 +68,46 @@ def bootstrap_weights(labels: np.ndarray, draws: int = DRAWS, seed: int = 0) -> 
     return weights
 
 
+def cluster_bootstrap_weights(labels: np.ndarray, units: np.ndarray, draws: int = DRAWS, seed: int = 0) -> np.ndarray:
+    """How often each clip occurs in each resample of whole units, for clips that are not independent.
+
+    Units that hold members only, units that hold non-members only and units that hold both are each drawn among
+    themselves, so that labels given to whole units stay balanced and both classes' clips of a unit travel together
+    (Davison and Hinkley 1997, on hierarchical data).
+
+    Parameters
+    ----------
+    labels : np.ndarray [shape=(n,)]
+        1 member, 0 non-member.
+    units : np.ndarray [shape=(n,)]
+        Clips that share a value are drawn together.
+    draws : int
+        Number of resamples.
+    seed : int
+
+    Returns
+    -------
+    np.ndarray [shape=(n, draws)], int16
+        As `bootstrap_weights`, to which it comes down where every clip is a unit of its own; where units differ in
+        size, columns differ in their sum.
+
+    Raises
+    ------
+    ValueError
+        If the arrays differ in length.
+    """
+    is_member, units = np.asarray(labels) == 1, np.asarray(units)
+    if is_member.shape != units.shape:
+        raise ValueError(f"{is_member.shape} labels do not fit {units.shape} units")
+    codes = np.unique(units, return_inverse=True)[1]
+    members = np.bincount(codes, weights=is_member)
+    others = np.bincount(codes, weights=~is_member)
+    mixed = (members > 0) & (others > 0)
+    # Neither 1 nor 0 leaves a unit out of a draw.
+    pure = bootstrap_weights(np.where(mixed, -1, members > 0), draws, seed)
+    return (pure + bootstrap_weights(np.where(mixed, 1, -1), draws, seed + 1))[codes]
+
+
 def resampled_aucs(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """AUC, ties counting half, in every resample.
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -93,6 +93,38 @@ class Recipe:
 
 
 @dataclass(frozen=True)
+class Shape:
+    """Front end and size of a model; the defaults are the embedded targets'.
+
+    Parameters
+    ----------
+    chunk_seconds : int
+        Window of the front end.
+    hop : int
+        Samples per frame; the frames of a window have to be a multiple of 4, so that windows pool to whole tokens.
+    mel_bins : int
+    layers : int
+        Of the audio tower and of the text model, each.
+    width_audio, width_text : int
+        Multiples of the 4 attention heads.
+    inner_audio, inner_text : int
+        Widths of the feed-forward layers.
+    """
+
+    chunk_seconds: int = CHUNK_SECONDS
+    hop: int = HOP
+    mel_bins: int = MEL_BINS
+    layers: int = 4
+    width_audio: int = WIDTH_AUDIO
+    width_text: int = WIDTH_TEXT
+    inner_audio: int = 512
+    inner_text: int = 480
+
+
+EMBEDDED_SHAPE = Shape()
+
+
+@dataclass(frozen=True)
 class Example:
     """One augmented clip, ready to be batched."""
 
@@ -102,12 +134,23 @@ class Example:
     mask: torch.Tensor
 
 
-def build_tokenizer() -> PreTrainedTokenizerFast:
-    """Byte-level BPE over all transcripts, members and non-members alike, so that it tells no class apart."""
+def build_tokenizer(texts: Iterable[str] | None = None) -> PreTrainedTokenizerFast:
+    """Byte-level BPE over all transcripts, members and non-members alike, so that it tells no class apart.
+
+    Parameters
+    ----------
+    texts : iterable of str or None
+        None takes the embedded speech.
+
+    Returns
+    -------
+    PreTrainedTokenizerFast
+    """
     core = Tokenizer(models.BPE())
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     core.decoder = decoders.ByteLevel()
-    texts = [item.clip.text for item in core_sounds.distinct(tuple(core_sounds.VOICES))]
+    if texts is None:
+        texts = [item.clip.text or "" for item in core_sounds.distinct(tuple(core_sounds.VOICES))]
     trainer = trainers.BpeTrainer(
         vocab_size=VOCABULARY,
         special_tokens=SPECIAL,
@@ -128,36 +171,43 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
     )
 
 
-def build(recipe: Recipe) -> tuple[Any, Any]:
+def build(recipe: Recipe, shape: Shape = EMBEDDED_SHAPE, texts: Iterable[str] | None = None) -> tuple[Any, Any]:
     """Make an untrained model and its processor from the real classes.
 
     Parameters
     ----------
     recipe : Recipe
+    shape : Shape
+    texts : iterable of str or None
+        What the tokenizer is fitted on; see `build_tokenizer`.
 
     Returns
     -------
     tuple of (PreTrainedModel, ProcessorMixin)
     """
     torch.manual_seed(recipe.seed)
-    tokenizer = build_tokenizer()
+    tokenizer = build_tokenizer(texts)
     token_id = tokenizer.get_vocab()
     extractor = WhisperFeatureExtractor(
-        feature_size=MEL_BINS, hop_length=HOP, n_fft=512, chunk_length=CHUNK_SECONDS, sampling_rate=SAMPLE_RATE
+        feature_size=shape.mel_bins,
+        hop_length=shape.hop,
+        n_fft=512,
+        chunk_length=shape.chunk_seconds,
+        sampling_rate=SAMPLE_RATE,
     )
     audio = AudioFlamingo3EncoderConfig(
-        num_mel_bins=MEL_BINS,
-        num_hidden_layers=4,
+        num_mel_bins=shape.mel_bins,
+        num_hidden_layers=shape.layers,
         num_attention_heads=4,
-        intermediate_size=512,
-        hidden_size=WIDTH_AUDIO,
-        max_source_positions=CHUNK_SECONDS * SAMPLE_RATE // HOP // 2,
+        intermediate_size=shape.inner_audio,
+        hidden_size=shape.width_audio,
+        max_source_positions=shape.chunk_seconds * SAMPLE_RATE // shape.hop // 2,
     )
     text = Qwen2Config(
         vocab_size=len(tokenizer),
-        hidden_size=WIDTH_TEXT,
-        intermediate_size=480,
-        num_hidden_layers=4,
+        hidden_size=shape.width_text,
+        intermediate_size=shape.inner_text,
+        num_hidden_layers=shape.layers,
         num_attention_heads=4,
         num_key_value_heads=4,
         max_position_embeddings=1024,
@@ -174,7 +224,7 @@ def build(recipe: Recipe) -> tuple[Any, Any]:
             audio_token_id=token_id["<sound>"],
             audio_bos_token_id=token_id["<|sound_bos|>"],
             audio_eos_token_id=token_id["<|sound_eos|>"],
-            audio_frame_step=HOP / SAMPLE_RATE,
+            audio_frame_step=shape.hop / SAMPLE_RATE,
         )
         model: Any = MusicFlamingoForConditionalGeneration(config)
     else:
@@ -212,37 +262,44 @@ def examples(recipe: Recipe, processor: Any, rng: np.random.Generator) -> list[l
         One list per member, `recipe.variants` long; the first variant is the clip itself.
     """
     members = core_sounds.training_halves(recipe.split_seed)["AB".index(recipe.half)]
-    tokenizer = processor.tokenizer
     result = []
     for member in tqdm(members, desc="features", disable=None):
         samples = read_audio(member.clip)
-        target = [*tokenizer(member.clip.text, add_special_tokens=False).input_ids, tokenizer.eos_token_id]
         waves = [samples]
         for _ in range(recipe.variants - 1):
             before, after = (rng.uniform(0, recipe.max_silence, 2) * SAMPLE_RATE).astype(int)
             waves.append(np.pad(samples * 10 ** (rng.uniform(-3, 3) / 20), (before, after)).astype(np.float32))
-        heard = [fit_windows(wave, processor.feature_extractor) for wave in waves]
-        prompts = [
-            [{"role": "user", "content": [{"type": "text", "text": PROMPT}, {"type": "audio", "audio": wave}]}]
-            for wave in heard
-        ]
-        variants = []
-        for prompt in prompts:
-            inputs = processor.apply_chat_template(
-                [prompt], tokenize=True, add_generation_prompt=True, return_dict=True
-            )
-            ids = inputs["input_ids"][0]
-            answer = torch.tensor(target)
-            variants.append(
-                Example(
-                    input_ids=torch.cat([ids, answer]),
-                    labels=torch.cat([torch.full_like(ids, -100), answer]),
-                    features=inputs["input_features"],
-                    mask=inputs["input_features_mask"],
-                )
-            )
-        result.append(variants)
+        result.append([example(processor, wave, member.clip.text or "") for wave in waves])
     return result
+
+
+def example(processor: Any, wave: np.ndarray, text: str) -> Example:
+    """Prompt, audio and answer as one training sequence.
+
+    Parameters
+    ----------
+    processor : ProcessorMixin
+    wave : np.ndarray [shape=(n_samples,)]
+        16 kHz mono float32.
+    text : str
+        Answer to learn; the end token is added.
+
+    Returns
+    -------
+    Example
+    """
+    tokenizer = processor.tokenizer
+    heard = fit_windows(wave, processor.feature_extractor)
+    prompt = [{"role": "user", "content": [{"type": "text", "text": PROMPT}, {"type": "audio", "audio": heard}]}]
+    inputs = processor.apply_chat_template([prompt], tokenize=True, add_generation_prompt=True, return_dict=True)
+    ids = inputs["input_ids"][0]
+    answer = torch.tensor([*tokenizer(text, add_special_tokens=False).input_ids, tokenizer.eos_token_id])
+    return Example(
+        input_ids=torch.cat([ids, answer]),
+        labels=torch.cat([torch.full_like(ids, -100), answer]),
+        features=inputs["input_features"],
+        mask=inputs["input_features_mask"],
+    )
 
 
 def collate(batch: list[Example], pad: int) -> dict[str, torch.Tensor]:
@@ -358,15 +415,39 @@ def train(recipe: Recipe, out: Path, keep_every: int = 0) -> None:
     keep_every : int
         Also keep the weights of every so many epochs under ``epoch-N``; 0 keeps none.
     """
-    out.mkdir(parents=True, exist_ok=True)
     model, processor = build(recipe)
-    head = CtcHead(WIDTH_AUDIO, len(processor.tokenizer))
+    data = examples(recipe, processor, np.random.default_rng(recipe.seed))
+    for done in epochs(model, processor, data, recipe, out):
+        if keep_every and done % keep_every == 0:
+            save_target(model, processor, recipe, out / f"epoch-{done}")
+    save_target(model, processor, recipe, out)
+
+
+def epochs(model: Any, processor: Any, data: list[list[Example]], recipe: Recipe, out: Path) -> Iterator[int]:
+    """Train, epoch by epoch, from the last finished one on.
+
+    Parameters
+    ----------
+    model, processor
+        From `build`; the model is changed in place.
+    data : list of lists of Example
+        Variants of every clip, one of which is drawn in each epoch.
+    recipe : Recipe
+    out : Path
+        Folder for ``training_log.jsonl`` and the progress that a stopped training goes on from.
+
+    Yields
+    ------
+    int
+        Epochs finished.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    head = CtcHead(model.config.audio_config.hidden_size, len(processor.tokenizer))
     optimizer = torch.optim.AdamW(
         [*model.parameters(), *head.parameters()], lr=recipe.learning_rate, betas=(0.9, 0.98), weight_decay=0.01
     )
     modules = {"model": model, "head": head}
     done = load_progress(out, modules, optimizer)
-    data = examples(recipe, processor, np.random.default_rng(recipe.seed))
     tower: list[torch.Tensor] = []
     model.model.audio_tower.register_forward_hook(lambda _m, _i, output: tower.append(output.last_hidden_state))
     model.train()
@@ -392,9 +473,7 @@ def train(recipe: Recipe, out: Path, keep_every: int = 0) -> None:
         with (out / "training_log.jsonl").open("a") as log:
             log.write(json.dumps({**entry, "seconds": round(time.monotonic() - began, 1)}) + "\n")
         save_progress(out, epoch + 1, modules, optimizer)
-        if keep_every and (epoch + 1) % keep_every == 0:
-            save_target(model, processor, recipe, out / f"epoch-{epoch + 1}")
-    save_target(model, processor, recipe, out)
+        yield epoch + 1
 
 
 def save_target(model: Any, processor: Any, recipe: Recipe, out: Path) -> None:

@@ -1,0 +1,1 @@
+"""Planted truth: worlds with known answers that the audit itself is checked on."""
