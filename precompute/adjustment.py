@@ -225,7 +225,7 @@ def boosted_check(matrix: np.ndarray, labels: np.ndarray, weights: np.ndarray, f
     """
     from sklearn.ensemble import HistGradientBoostingClassifier
 
-    from precompute.blind import binned
+    from precompute.blind.trees import binned
 
     logits = np.zeros(labels.shape)
     for fold in np.unique(folds):

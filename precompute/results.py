@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from precompute import attack, evidence
 from precompute.blind import DENSE, FAMILIES, BlindFit
-from precompute.blind.fingerprint import separating_properties
+from precompute.blind.properties import separating_properties
 from precompute.bundle import plain
 from precompute.claims import Cell, claims
 from precompute.evidence import Dataset, Findings

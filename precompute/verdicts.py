@@ -261,16 +261,16 @@ def _membership(
             steps,
             SHIFT_ONLY,
             (
-                f"raw AUC {shown(raw)}, but {value} once what reaches the model is balanced ({chance}): the score reads "
-                f"the difference between the lists; {sizes}; {blind}."
+                f"raw AUC {shown(raw)}, but {value} once what reaches the model is balanced ({chance}): the score "
+                f"reads the difference between the lists; {sizes}; {blind}."
             ),
         )
     return (
         steps,
         NO_LEAK_SEEN,
         (
-            f"{value}, {chance}; a leak with an AUC of {smallest:.2f} or more would have been seen (power 80%), a smaller "
-            f"one may be there ({before})."
+            f"{value}, {chance}; a leak with an AUC of {smallest:.2f} or more would have been seen (power 80%), a "
+            f"smaller one may be there ({before})."
         ),
     )
 

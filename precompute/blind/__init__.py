@@ -11,9 +11,10 @@ import pandas as pd
 
 from precompute.attack import fit_linear, sigmoid
 from precompute.blind.acoustic import ACOUSTIC, acoustic_features
-from precompute.blind.fingerprint import FINGERPRINT, fingerprint_features, fingerprint_fold
+from precompute.blind.fingerprint import FINGERPRINT, fingerprint_features
 from precompute.blind.metadata import METADATA, metadata_features
 from precompute.blind.text import vectorizer
+from precompute.blind.trees import trees_fold
 from precompute.clips import Clip
 from precompute.statistics.single_clip import fit_typicality
 
@@ -31,8 +32,6 @@ UPLOAD_FEATURES = (*ACOUSTIC, "metadata.duration_s")
 
 TOP = 12
 SVD_COMPONENTS = 20
-BINS = 64
-"""Of the boosted trees, per feature."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +117,7 @@ def blind_scores(
     models["boosted"] = _pooled(lambda a, b: _boosted_fold(everything, written, y, a, b), y, folds)
     models["fingerprint"] = _absent(len(y))
     if traces.shape[1]:
-        models["fingerprint"] = _pooled(lambda a, b: (fingerprint_fold(traces, y, a, b), {}, {}), y, folds)
+        models["fingerprint"] = _pooled(lambda a, b: (trees_fold(traces, y, a, b), {}, {}), y, folds)
     scores = pd.DataFrame({f"{name}_score": sigmoid(models[name].logits) for name in FAMILIES})
     upload = table[dense["upload"]].to_numpy(float)
     return BlindFit(
@@ -260,22 +259,10 @@ def _boosted_fold(
             parts[1].append(vectors.transform(texts[held]).toarray())
     x, new = np.hstack(parts[0]), np.hstack(parts[1])
     count = len(training)
-    logits = fingerprint_fold(
+    logits = trees_fold(
         np.vstack([x, new]),
         np.r_[labels[training], labels[held]],
         np.arange(count),
         np.arange(count, count + len(held)),
     )
     return logits, {}, {}
-
-
-def binned(training: np.ndarray, held: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Replace values by their bin among the training fold's quantiles.
-
-    The trees would bin by themselves, but with class weights scikit-learn finds its bins thirty times as slowly.
-    """
-    cuts = np.quantile(training, np.linspace(0, 1, BINS + 1)[1:-1], axis=0)
-    columns = range(training.shape[1])
-    binned = (np.column_stack([np.searchsorted(cuts[:, j], rows[:, j]) for j in columns]) for rows in (training, held))
-    first, second = (rows.astype(float) for rows in binned)
-    return first, second

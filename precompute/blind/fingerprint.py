@@ -14,17 +14,12 @@ side alone does not leave it as it was. What is measured, and why it gives an ed
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from precompute.clips import Clip, InputError
-from precompute.statistics.delong import delong, interval
-from precompute.statistics.roc import auc
 
 FULL_SCALE = 32_768
 """Steps of 16 bits per unit of amplitude; every level below is counted in such steps, whatever the file's format."""
@@ -75,36 +70,6 @@ STEADY_SHARE = 0.8
 """Share of frames, the emptiest, of which a floor is the mean: a click fills the whole spectrum of its frame."""
 
 QUARTERS = 4
-
-PROPERTIES = 12
-"""So many separating properties are named, the clearest first."""
-
-QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
-
-_METADATA = {
-    "duration_s": ("length", "s"),
-    "file_size": ("size of the file", "bytes"),
-    "word_count": ("words of the transcript", "words"),
-    "character_count": ("characters of the transcript", "characters"),
-    "sample_rate": ("sample rate of the file", "Hz"),
-    "channels": ("channels of the file", "channels"),
-    "bit_rate": ("bits per second of the file", "bit/s"),
-}
-_ACOUSTIC = {
-    "centroid": ("centre of the spectrum", "Hz"),
-    "bandwidth": ("width of the spectrum", "Hz"),
-    "rolloff": ("frequency under which 85% of the spectrum lies", "Hz"),
-    "rms": ("level", "amplitude"),
-    "zero_crossings": ("changes of sign", "per sample"),
-    "f0": ("pitch", "Hz"),
-}
-_SUMMARIES = {
-    "mean": "mean over frames",
-    "sd": "variation over frames",
-    "p10": "lowest tenth of frames",
-    "p50": "middle frame",
-    "p90": "highest tenth of frames",
-}
 
 
 def _texts() -> dict[str, tuple[str, str]]:
@@ -509,131 +474,3 @@ def _coarse_spectrum(steps: np.ndarray, rate: int) -> np.ndarray:
     flicker = np.std(_decibel(quarters[-1].mean(axis=1)))
     tilt = _line(grid, pause)[0]
     return np.array([tilt, pause[:half].mean(), pause[half:].mean(), holes, flicker, *lowest])
-
-
-def fingerprint_fold(values: np.ndarray, labels: np.ndarray, training: np.ndarray, held: np.ndarray) -> np.ndarray:
-    """Boosted trees of one fold.
-
-    Trees, since what gives an edit away is a threshold in a heavy-tailed measure, and another one for each voice. On
-    600 planted clips (seed 3) they gave AUC 0.95 for a faint tilt, 0.87 for one without phase, 0.99 for inverted
-    polarity; logistic regression on standardised values 0.92, 0.81 and 0.89, on normal scores 0.94, 0.81 and 0.87.
-    Values are replaced by their bin among the training fold's quantiles, so that no transform needs choosing.
-
-    Parameters
-    ----------
-    values : np.ndarray [shape=(n, f)]
-        Finite; those of `FINGERPRINT`, or any wider set of blind features.
-    labels : np.ndarray [shape=(n,)]
-        1 member, 0 non-member.
-    training, held : np.ndarray, int
-        Rows to fit on, both classes among them, and rows to score.
-
-    Returns
-    -------
-    np.ndarray [shape=(len(held),)]
-        Logits less their mean over the training clips; higher is more member-like.
-    """
-    from sklearn.ensemble import HistGradientBoostingClassifier
-
-    from precompute.blind import binned
-
-    rows, new = binned(values[training], values[held])
-    model = HistGradientBoostingClassifier(
-        max_iter=100,
-        max_leaf_nodes=15,
-        min_samples_leaf=int(np.clip(len(rows) // 10, 1, 20)),  # at 20, a list of under 40 clips would have no split
-        max_features=0.3,
-        early_stopping=False,
-        class_weight="balanced",
-        random_state=0,
-    ).fit(rows, labels[training])
-    return model.decision_function(new) - model.decision_function(rows).mean()
-
-
-def words(name: str) -> tuple[str, str]:
-    """Say what a blind feature is.
-
-    Parameters
-    ----------
-    name : str
-        With its prefix: ``metadata.``, ``acoustic.`` or ``fingerprint.``.
-
-    Returns
-    -------
-    tuple of str
-        Fragment of a sentence, and unit (empty for a pure number); an unknown name stands for itself.
-    """
-    if name in _TEXTS:
-        return _TEXTS[name]
-    family, _, short = name.partition(".")
-    if family == "metadata" and short.startswith("container_"):
-        return f"whether the file is of type {short.removeprefix('container_')}", "yes/no"
-    if family == "metadata" and short in _METADATA:
-        return _METADATA[short]
-    series, _, summary = short.rpartition("_")
-    if family == "acoustic" and summary in _SUMMARIES:
-        how = _SUMMARIES[summary]
-        if series.startswith("mfcc_"):
-            number = int(series.removeprefix("mfcc_"))
-            what = "loudness" if number == 0 else f"shape of the spectrum, coefficient {number}"
-            return f"{what} (MFCC {number}, {how})", "dB"
-        if series in _ACOUSTIC:
-            return f"{_ACOUSTIC[series][0]} ({how})", _ACOUSTIC[series][1]
-    return name, ""
-
-
-def separating_properties(table: pd.DataFrame, labels: np.ndarray, columns: Sequence[str]) -> list[dict[str, Any]]:
-    """Find which single properties separate the classes.
-
-    Parameters
-    ----------
-    table : pd.DataFrame
-        One row per clip.
-    labels : np.ndarray [shape=(n,)]
-        1 member, 0 non-member.
-    columns : sequence of str
-        Blind features to compare; values that are not finite are left out, and a column without both classes with them.
-
-    Returns
-    -------
-    list of dict
-        At most `PROPERTIES`, by distance of the AUC from 0.5: `property, words, unit, auc` (ties half; above 0.5 is
-        higher in members), `auc_low, auc_high` (95%, DeLong), `q` (Benjamini-Hochberg over all columns, of the
-        Mann-Whitney test), `member_quantiles, non_member_quantiles` (at `QUANTILES`), `n_member, n_non_member`.
-    """
-    from scipy.stats import false_discovery_control, mannwhitneyu
-
-    labels = np.asarray(labels)
-    found, chances = [], []
-    for name in columns:
-        values = table[name].to_numpy(dtype=float)
-        usable = np.isfinite(values)
-        member, other = values[usable & (labels == 1)], values[usable & (labels == 0)]
-        if not (len(member) and len(other)):
-            continue
-        constant = member.min() == member.max() == other.min() == other.max()
-        chances.append(1.0 if constant else float(mannwhitneyu(member, other, method="asymptotic").pvalue))
-        found.append((name, auc(labels[usable], values[usable]), values, member, other))
-    adjusted = false_discovery_control(chances) if chances else []
-    rows = []
-    for position in sorted(range(len(found)), key=lambda i: -abs(found[i][1] - 0.5))[:PROPERTIES]:
-        name, value, values, member, other = found[position]
-        usable = np.isfinite(values)
-        low, high = interval(value, delong(labels[usable], values[usable]).se, len(member), len(other))
-        text, unit = words(name)
-        rows.append(
-            {
-                "property": name,
-                "words": text,
-                "unit": unit,
-                "auc": value,
-                "auc_low": low,
-                "auc_high": high,
-                "q": float(adjusted[position]),
-                "member_quantiles": np.quantile(member, QUANTILES).tolist(),
-                "non_member_quantiles": np.quantile(other, QUANTILES).tolist(),
-                "n_member": len(member),
-                "n_non_member": len(other),
-            }
-        )
-    return rows

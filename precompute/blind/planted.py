@@ -22,8 +22,9 @@ import pandas as pd
 
 from precompute.attack import apply_folds, assign_folds, fit_folds
 from precompute.blind.acoustic import ACOUSTIC, acoustic_features
-from precompute.blind.fingerprint import FINGERPRINT, FULL_SCALE, fingerprint_features, fingerprint_fold
+from precompute.blind.fingerprint import FINGERPRINT, FULL_SCALE, fingerprint_features
 from precompute.blind.metadata import METADATA, metadata_features
+from precompute.blind.trees import trees_fold
 from precompute.clips import Clip, read_audio
 from precompute.corpora.core_sounds import TRAINED_LANGUAGES, distinct
 from precompute.statistics.delong import delong, interval
@@ -282,7 +283,7 @@ def family_scores(table: pd.DataFrame, labels: np.ndarray, folds: np.ndarray, fa
     logits = np.empty(len(labels))
     for fold in np.unique(folds):
         training, held = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
-        logits[held] = fingerprint_fold(values, labels, training, held)
+        logits[held] = trees_fold(values, labels, training, held)
     return logits
 
 

