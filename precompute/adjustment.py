@@ -149,28 +149,24 @@ def propensity(found: Covariates, labels: np.ndarray, folds: np.ndarray) -> Prop
     """
     y = (labels == 1).astype(float)
     choices = [ridges if width else ridges[:1] for ridges, width in zip(RIDGES, found.blocks, strict=True)]
-    fitted: list[tuple[float, int, np.ndarray, np.ndarray, list[np.ndarray]]] = []
-    for chosen in product(*choices):
-        ridge = np.repeat(chosen, found.blocks)
-        chance, starts = _cross_fit(found.values, y, folds, ridge)
-        loss = -float(np.mean(np.log(np.where(y == 1, chance, 1 - chance))))
-        fitted.append((loss, len(fitted), ridge, chance, starts))
-    _, _, ridge, chance, starts = min(fitted, key=lambda item: item[:2])
-    return Propensity(found.values, ridge, chance, overlap_weights(y, chance), starts)
-
-
-def _cross_fit(
-    matrix: np.ndarray, y: np.ndarray, folds: np.ndarray, ridge: np.ndarray
-) -> tuple[np.ndarray, list[np.ndarray]]:
-    """Out-of-fold chances under one penalty, and each fold's coefficients."""
-    chance, starts = np.full(len(y), y.mean()), []
+    penalties = [np.repeat(chosen, found.blocks) for chosen in product(*choices)]
+    chances = np.full((len(penalties), len(y)), y.mean())
+    starts: list[list[np.ndarray]] = [[] for _ in penalties]
     for fold in np.unique(folds):
         training = folds != fold
-        rows = fold_rows(matrix, training)
-        beta = fit_draws(rows[training], y[training, None], np.ones((int(training.sum()), 1)), ridge)
-        chance[~training] = expit(rows[~training] @ beta[:-1, 0] + beta[-1, 0])
-        starts.append(beta)
-    return np.clip(chance, CLIPPED, 1 - CLIPPED), starts
+        rows = fold_rows(found.values, training)
+        ones = np.ones((int(training.sum()), 1))
+        beta = None
+        for number, ridge in enumerate(penalties):
+            # Each penalty begins where the last one ended, which is near.
+            beta = fit_draws(rows[training], y[training, None], ones, ridge, beta)
+            chances[number, ~training] = expit(rows[~training] @ beta[:-1, 0] + beta[-1, 0])
+            starts[number].append(beta)
+    chances = np.clip(chances, CLIPPED, 1 - CLIPPED)
+    losses = -np.mean(np.log(np.where(y == 1, chances, 1 - chances)), axis=1)
+    best = int(np.argmin(losses))
+    chance = chances[best]
+    return Propensity(found.values, penalties[best], chance, overlap_weights(y, chance), starts[best])
 
 
 def refitted_chances(fitted: Propensity, labels: np.ndarray, folds: np.ndarray) -> np.ndarray:

@@ -30,6 +30,8 @@ from precompute.targets import check_name, load_target, target_folder
 from precompute.truth import trained_on, training_half
 
 MIN_PER_CLASS = 20
+VERSIONS = (PROTOCOL_VERSION, blind.VERSION, results.VERSION)
+"""A bundle made under other versions is not finished: the same request gives other numbers now."""
 
 
 @dataclass(frozen=True)
@@ -207,7 +209,7 @@ def unique_clips(cohorts: Iterable[Cohort]) -> list[Clip]:
 
 def fingerprint_of(request: Request, cohorts: Sequence[Cohort]) -> str:
     """Hash of everything the bundle depends on: the request, the clips' files, the targets' revisions."""
-    digest = hashlib.sha256(json.dumps([PROTOCOL_VERSION, asdict(request)], default=str, sort_keys=True).encode())
+    digest = hashlib.sha256(json.dumps([*VERSIONS, asdict(request)], default=str, sort_keys=True).encode())
     for cohort in cohorts:
         for clip, label in zip(cohort.clips, cohort.labels, strict=True):
             try:

@@ -23,7 +23,7 @@ EXCEEDANCES = 10
 BLOCK = 100
 """Draws fitted together."""
 
-JUDGED = 25
+JUDGED = 10
 """Draws on which the untrained standard error is taken, for the ratio."""
 
 

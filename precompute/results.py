@@ -24,6 +24,7 @@ from precompute.statistics.intervals import Estimate, mean_estimate, percentiles
 from precompute.statistics.intervals import resampled_aucs as resampled
 from precompute.statistics.multiplicity import benjamini_hochberg
 from precompute.statistics.roc import auc
+from precompute.statistics.trained import eased
 from precompute.verdicts import SHIFTED, blind_verdict
 
 READABLE_WER = 0.8
@@ -31,6 +32,9 @@ READABLE_WER = 0.8
 
 SPEECHLESS = ("silence", "silence_fixed", "noise", "noise_fixed")
 """Conditions in which there is nothing to read; whether the target can read is judged on the original there."""
+
+VERSION = 2
+"""Raised when the same scores would give other tables."""
 
 TABLES = (
     *("blind", "properties", "adjustment", "pairs", "mia", "indicators", "correlation", "heatmap", "conditions"),
@@ -293,6 +297,7 @@ def widened(found: Estimate, factor: float) -> Estimate:
     Estimate
         Limits within [0, 1].
     """
+    factor = eased(factor, found.auc, found.se)
 
     def away(limit: float) -> float:
         return float(np.clip(found.auc + factor * (limit - found.auc), 0.0, 1.0))

@@ -20,7 +20,7 @@ from precompute.statistics.contrasts import condition_contrast, interaction
 from precompute.statistics.intervals import bootstrap_weights, mean_estimate, percentiles
 from precompute.statistics.logistic import out_of_fold_draws
 from precompute.units import design
-from precompute.validate.simulated import BLIND_DRAWS, indicator_noise, leak_direction
+from precompute.validate.simulated import BLIND_DRAWS, SEED, indicator_noise, leak_direction
 
 REALIZATIONS = 3
 RESAMPLES = 200
@@ -125,7 +125,7 @@ def read_draw(name: str, n_per_class: int, index: int) -> dict[str, Any]:
         One line of the study's log.
     """
     world = WORLDS[name]
-    rng = np.random.default_rng([260328378, 100 + list(WORLDS).index(name), n_per_class, index])
+    rng = np.random.default_rng([SEED, 100 + list(WORLDS).index(name), n_per_class, index])
     n = 2 * n_per_class
     labels = rng.permutation(np.arange(n) % 2)
     folds = assign_folds([f"{i:06d}" for i in range(n)], labels, seed=index)

@@ -27,6 +27,9 @@ from precompute.statistics.trained import trained_estimate
 from precompute.units import design
 from precompute.verdicts import Evidence, decide
 
+SEED = 260328379
+"""Of the study; 260328378 was used up on fitting `precompute.statistics.trained.eased`."""
+
 BLOCKS = (3, 15, 12)
 FAMILIES = {"metadata": slice(0, 3), "acoustic": slice(3, 18), "text": slice(18, 30), "joint": slice(0, 30)}
 SHIFT = {0: 1.2, 1: 0.6, 18: 0.6}
@@ -195,7 +198,7 @@ def population(name: str) -> tuple[Drawn, np.ndarray]:
 def true_auc(
     name: str, indicators: np.ndarray, labels: np.ndarray, weights: np.ndarray, folds: np.ndarray, adjusted: bool
 ) -> float:
-    """AUC that the very models of an out-of-fold attack have on new clips of the world, mean over folds.
+    """AUC that the very models of an out-of-fold attack have on new clips of the world, mean over every second fold.
 
     Parameters
     ----------
@@ -212,7 +215,7 @@ def true_auc(
     """
     fresh, overlap = population(name)
     values = []
-    for fold in np.unique(folds):
+    for fold in np.unique(folds)[::2]:  # every second fold: the models differ little
         training = folds != fold
         rows = fold_rows(np.vstack([indicators, fresh.indicators]), np.r_[training, np.zeros(len(fresh.labels), bool)])
         y = labels[training, None].astype(float)
@@ -240,7 +243,7 @@ def audit_draw(name: str, n_per_class: int, index: int) -> dict[str, Any]:
     """
     world = WORLDS[name]
     number = list(WORLDS).index(name)
-    rng = np.random.default_rng([260328378, number, n_per_class, index])
+    rng = np.random.default_rng([SEED, number, n_per_class, index])
     drawn = draw(world, n_per_class, rng)
     made = design(drawn.labels, drawn.groups, [drawn.copies])
     ids = [f"{i:06d}" for i in range(len(drawn.labels))]

@@ -22,7 +22,7 @@ DRAWS = 1000
 SMALL, LARGE = 250, 1000
 """Clips per class."""
 
-AT_LARGE = ("S2-0.60", *grids.WORLDS, "S0", "S1", "S3", "S7")
+AT_LARGE = ("S2-0.60", *grids.WORLDS, "S0", "S1")
 """Worlds that are also drawn at `LARGE`, which is where the bars for power and for telling grids apart lie."""
 
 PAPER_EYES = (0.55, 0.67)
