@@ -260,7 +260,7 @@ def condition_rows(
         for fit, column in FITS.items():
             values = [data.column(cell, column) for cell in found]
             narrow, single, drawn = mean_estimate(data.labels, values, data.weights)
-            mean = widened(narrow, factor)
+            mean = data.estimate(values[0], factor) if len(values) == 1 else widened(narrow, factor)
             base = None if origin is None or condition == "original" else data.column(origin, column)
             rows.append(
                 {

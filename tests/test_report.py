@@ -34,6 +34,45 @@ def test_the_text_report_has_both_tables_and_every_verdict_within_the_width(bund
         assert f"{row['auc']:.2f} [{row['auc_low']:.2f}, {row['auc_high']:.2f}]" in text
 
 
+def test_the_summary_has_raw_and_adjusted_values_and_the_corrected_p_of_every_verdict(bundle):
+    text = render(bundle, "markdown")
+    lines = text.split("## Verdicts, adjusted for what reaches the model")[1].split("##")[0].splitlines()
+    for row in bundle.results["verdicts"]:
+        (line,) = [line for line in lines if line.startswith(f"| {row['dataset']} | {row['target']} |")]
+        assert f"{row['adjusted_auc']:.2f} [{row['adjusted_low']:.2f}, {row['adjusted_high']:.2f}]" in line
+        assert f"{row['auc']:.2f} [{row['auc_low']:.2f}, {row['auc_high']:.2f}]" in line
+        assert line.endswith(f"| {row['phase1']} | {row['verdict']} |") and "needs 1,000 n" in line
+
+
+def test_the_methods_paragraph_takes_its_numbers_from_the_results(bundle):
+    flat = " ".join(render(bundle).split())
+    draws = [row["draws"] for row in bundle.results["verdicts"]]
+    assert f"({min(draws)} to {max(draws)} draws, sequential), Holm over {len(draws)} verdicts" in flat
+
+
+def test_controls_adjustment_and_changes_are_printed(bundle):
+    text = render(bundle)
+    flat = " ".join(text.split())
+    assert "members against members" in text and "random labels" in text
+    for row in bundle.results["adjustment"]:
+        assert f"{row['effective_member']:.0f} + {row['effective_non_member']:.0f}" in text
+    assert all(change in flat for row in bundle.results["verdicts"] for change in row["changes"])
+
+
+def test_clips_that_could_not_be_scored_are_counted_by_class(bundle):
+    lost = [{**row, "excluded_member": 3, "excluded_p": 0.25} for row in bundle.results["verdicts"][:1]]
+    text = render(SimpleNamespace(audit=bundle.audit, results={**bundle.results, "verdicts": lost}))
+    assert "3 members and 0 non-members could not be scored (Fisher p = 0.25)" in " ".join(text.split())
+
+
+def test_only_properties_that_hold_after_correction_are_named(bundle):
+    row = {"dataset": "other", "words": "length", "unit": "s", "auc": 0.7, "auc_low": 0.6, "auc_high": 0.8}
+    row |= {"member_quantiles": [1, 2, 3, 4, 5], "non_member_quantiles": [0, 1, 2, 3, 4]}
+    found = [{**row, "q": 0.001}, {**row, "words": "pitch", "q": 0.2}]
+    text = render(SimpleNamespace(audit=bundle.audit, results={**bundle.results, "properties": found}))
+    assert "length" in text and "pitch" not in text
+
+
 def test_published_values_stand_beside_datasets_of_the_same_name_only(bundle):
     text = render(bundle)
     lines = [line.split() for line in text.splitlines()]
