@@ -152,13 +152,14 @@ def _methods(results: Mapping[str, Any]) -> str:
     draws = sorted(row["draws"] for row in rows)
     largest = max((row["factor"] for row in rows if row.get("factor")), default=1.0)
     text = (
-        "Methods. Per dataset and target a logistic regression over 30 indicators of the output distribution was "
-        "fitted out of fold (10 folds; clips of one group, wording or recording share one). Adjusted: the same under overlap "
-        "weights from a propensity cross-fitted on what reaches the model (length, sound at 16 kHz, wording). p: "
-        f"labels drawn from that propensity, attack and weights refitted ({draws[0]} to {draws[-1]} draws, sequential), Holm "
-        f"over {len(rows)} verdicts. Intervals: 95%, weighted DeLong on the logit scale, widened for training by the "
-        f"deviation under redrawn labels (up to {largest:.2f} times without a signal). sees: smallest AUC found with a "
-        "power of 80%. TPR at 1% FPR is shown from 1,000 non-members on."
+        "Methods. Per dataset and target a logistic regression over 30 indicators of the output distribution "
+        "was fitted out of fold (10 folds; clips of one group, wording or recording share one). Adjusted: the "
+        "same under overlap weights from a propensity cross-fitted on what reaches the model (length, sound "
+        f"at 16 kHz, wording). p: labels drawn from that propensity, attack and weights refitted ({draws[0]} "
+        f"to {draws[-1]} draws, sequential), Holm over {len(rows)} verdicts. Intervals: 95%, weighted DeLong "
+        f"on the logit scale, widened for training by the deviation under redrawn labels (up to {largest:.2f} "
+        "times without a signal). sees: smallest AUC found with a power of 80%. TPR at 1% FPR is shown from "
+        "1,000 non-members on."
     )
     return textwrap.fill(text, 110)
 
