@@ -22,7 +22,7 @@ DRAWS = 1000
 SMALL, LARGE = 250, 1000
 """Clips per class."""
 
-AT_LARGE = ("S2-0.60", *grids.WORLDS, "S0", "S1")
+AT_LARGE = ("S2-0.60", "S5")
 """Worlds that are also drawn at `LARGE`, which is where the bars for power and for telling grids apart lie."""
 
 PAPER_EYES = (0.55, 0.67)
@@ -161,7 +161,8 @@ def _audit_row(name: str, n: int, rows: Sequence[Mapping[str, Any]]) -> dict[str
     """Count what this audit said of one world and size."""
     world = simulated.WORLDS[name]
     leaks = [row["verdict"] == "LEAK" for row in rows]
-    missed = [row["verdict"] == "NO LEAK SEEN" and row["detectable"] <= world.leak for row in rows]
+    # "A leak of AUC x or more would have been seen" is about the attack's own AUC, which is what is logged as the truth.
+    missed = [row["verdict"] == "NO LEAK SEEN" and row["detectable"] <= row["adjusted"][3] for row in rows]
     wrong = [row["verdict"] in world.wrong or (world.leaks and miss) for row, miss in zip(rows, missed, strict=True)]
     shifted = [row["phase1"] == "SHIFTED" for row in rows]
     return {
