@@ -161,7 +161,7 @@ def _audit_row(name: str, n: int, rows: Sequence[Mapping[str, Any]]) -> dict[str
     """Count what this audit said of one world and size."""
     world = simulated.WORLDS[name]
     leaks = [row["verdict"] == "LEAK" for row in rows]
-    # "A leak of AUC x or more would have been seen" is about the attack's own AUC, which is what is logged as the truth.
+    # "A leak of AUC x would have been seen" is about the AUC that this attack has, which is logged as the truth.
     missed = [row["verdict"] == "NO LEAK SEEN" and row["detectable"] <= row["adjusted"][3] for row in rows]
     wrong = [row["verdict"] in world.wrong or (world.leaks and miss) for row, miss in zip(rows, missed, strict=True)]
     shifted = [row["phase1"] == "SHIFTED" for row in rows]
