@@ -229,6 +229,8 @@ def boosted_check(matrix: np.ndarray, labels: np.ndarray, weights: np.ndarray, f
         x, new = binned(matrix[training], matrix[~training])
         for draw in range(labels.shape[1]):
             y = labels[training, draw]
+            if y.min() == y.max():  # labels drawn by group can leave a training part one class
+                continue
             model = HistGradientBoostingClassifier(max_iter=40, max_leaf_nodes=7, early_stopping=False, random_state=0)
             model.fit(x, y, sample_weight=balanced(y, weights[training, draw]))
             logits[~training, draw] = model.decision_function(new) - model.decision_function(x).mean()

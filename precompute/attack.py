@@ -12,7 +12,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from precompute.indicators import INDICATORS
-from precompute.statistics.intervals import bootstrap_weights, estimate
+from precompute.statistics.intervals import cluster_bootstrap_weights, estimate
 from precompute.statistics.logistic import balanced, fit_draws
 from precompute.units import table_design
 
@@ -335,7 +335,9 @@ def original(scores: pd.DataFrame, scored_text: str = "generated") -> pd.DataFra
     return scores[(scores["condition"] == "original") & (scores["scored_text"] == scored_text)]
 
 
-def heatmap(scores: pd.DataFrame, seed: int = 0, n_splits: int = FOLDS) -> list[dict[str, Any]]:
+def heatmap(
+    scores: pd.DataFrame, seed: int = 0, n_splits: int = FOLDS, units: Mapping[str, pd.Series] | None = None
+) -> list[dict[str, Any]]:
     """Attack every pair of datasets (paper, Figure 2).
 
     On the diagonal members against non-members. Off the diagonal members of the row's dataset against members of the
@@ -346,6 +348,8 @@ def heatmap(scores: pd.DataFrame, seed: int = 0, n_splits: int = FOLDS) -> list[
     scores : pd.DataFrame
         Rows of ``scores.parquet``.
     seed, n_splits : int
+    units : mapping of str to pd.Series or None
+        By dataset: which clips are dependent, indexed by clip_id; None takes every clip for itself.
 
     Returns
     -------
@@ -358,9 +362,10 @@ def heatmap(scores: pd.DataFrame, seed: int = 0, n_splits: int = FOLDS) -> list[
         names = list(dict.fromkeys(table["dataset"]))
         for name in names:
             part = table[table["dataset"] == name]
-            rows.append(_heatmap_cell(str(target), name, name, part, part["label"].to_numpy(), seed, n_splits))
+            labels = part["label"].to_numpy()
+            rows.append(_heatmap_cell(str(target), name, name, part, labels, seed, n_splits, _units(part, units)))
         for first, second in combinations(names, 2):
-            cell = _heatmap_pair(str(target), first, second, table, seed, n_splits)
+            cell = _heatmap_pair(str(target), first, second, table, seed, n_splits, units)
             rows.append(cell)
             swapped = {"row": second, "column": first, "n_row": cell["n_column"], "n_column": cell["n_row"]}
             rows.append({**cell, **swapped})
@@ -368,22 +373,45 @@ def heatmap(scores: pd.DataFrame, seed: int = 0, n_splits: int = FOLDS) -> list[
 
 
 def _heatmap_pair(
-    target: str, first: str, second: str, table: pd.DataFrame, seed: int, n_splits: int
+    target: str,
+    first: str,
+    second: str,
+    table: pd.DataFrame,
+    seed: int,
+    n_splits: int,
+    units: Mapping[str, pd.Series] | None,
 ) -> dict[str, Any]:
     """Members of one dataset against members of another, without the clips both hold."""
     ids = [set(table.loc[table["dataset"] == name, "clip_id"]) for name in (first, second)]
     part = table[(table["label"] == 1) & table["dataset"].isin([first, second])]
     part = part[~part["clip_id"].isin(ids[0] & ids[1])]
-    return _heatmap_cell(target, first, second, part, (part["dataset"] == first).to_numpy().astype(int), seed, n_splits)
+    labels = (part["dataset"] == first).to_numpy().astype(int)
+    return _heatmap_cell(target, first, second, part, labels, seed, n_splits, _units(part, units))
+
+
+def _units(part: pd.DataFrame, units: Mapping[str, pd.Series] | None) -> np.ndarray:
+    """Units of the rows of one or two datasets; those of different datasets are different."""
+    if units is None:
+        return np.arange(len(part))
+    named = [f"{name} {units[name][clip]}" for name, clip in zip(part["dataset"], part["clip_id"], strict=True)]
+    return np.unique(named, return_inverse=True)[1]
 
 
 def _heatmap_cell(
-    target: str, row: str, column: str, part: pd.DataFrame, labels: np.ndarray, seed: int, n_splits: int
+    target: str,
+    row: str,
+    column: str,
+    part: pd.DataFrame,
+    labels: np.ndarray,
+    seed: int,
+    n_splits: int,
+    units: np.ndarray,
 ) -> dict[str, Any]:
     """One cell of the heatmap: a fresh out-of-fold attack of label 1 against label 0."""
     features = part[list(INDICATORS)].to_numpy(dtype=float)
     usable = np.isfinite(features).all(axis=1)
     features, labels, ids = features[usable], labels[usable], part["clip_id"].to_numpy()[usable]
+    units = units[usable]
     counts = int((labels == 1).sum()), int((labels == 0).sum())
     cell: dict[str, Any] = {
         "target": target,
@@ -397,11 +425,13 @@ def _heatmap_cell(
         "kind": "membership" if row == column else "domain",
         "reason": None,
     }
+    if min(len(np.unique(units[labels == label])) for label in (1, 0)) < 2 <= min(counts):
+        return {**cell, "reason": "a side has one group only"}
     if min(counts) < MIN_PER_CLASS:
         return {**cell, "reason": f"{counts[0]} against {counts[1]} clips are left, {MIN_PER_CLASS} a side are needed"}
-    folds = assign_folds(ids.tolist(), labels, n_splits, seed)
+    folds = assign_folds(ids.tolist(), labels, n_splits, seed, units)
     score = sigmoid(apply_folds(fit_folds(features, labels, folds), features, folds))
-    found = estimate(labels, score, bootstrap_weights(labels, seed=seed))
+    found = estimate(labels, score, cluster_bootstrap_weights(labels, units, seed=seed))
     return {**cell, "auc": found.auc, "auc_low": found.low, "auc_high": found.high}
 
 

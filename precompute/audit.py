@@ -28,6 +28,7 @@ from precompute.scores import PROTOCOL_VERSION, Plan, score_clips
 from precompute.store import Store
 from precompute.targets import check_name, load_target, target_folder
 from precompute.truth import trained_on, training_half
+from precompute.units import design
 
 MIN_PER_CLASS = 20
 VERSIONS = (PROTOCOL_VERSION, blind.VERSION, results.VERSION)
@@ -189,6 +190,12 @@ def check_cohorts(cohorts: Sequence[Cohort]) -> None:
             count = int((cohort.label_array == label).sum())
             if count < MIN_PER_CLASS:
                 raise InputError(f"{cohort.name}: {count} {word}, at least {MIN_PER_CLASS} are needed")
+        made = design(cohort.label_array, [clip.group for clip in cohort.clips])
+        if made.nested and min(made.groups_member or 0, made.groups_non_member or 0) < 2:
+            raise InputError(
+                f"{cohort.name}: all clips of a class have one group (speaker or source), so that a class cannot be "
+                "told from a voice; at least 2 groups of each class are needed, and 6 for a verdict"
+            )
 
 
 def unique_clips(cohorts: Iterable[Cohort]) -> list[Clip]:

@@ -15,7 +15,7 @@ from precompute.statistics.intervals import Estimate
 
 LENGTH, TEXT_KNOWN, BOUND = "clip length", "text known, voice not needed", "bound to the voice"
 CANNOT_READ, NOTHING, OPEN = "cannot read this audio", "nothing to collapse", "open"
-NOT_READ = "not read"
+NOT_READ, MIRRORED = "not read", "lists look swapped"
 
 COLLAPSED = 0.55
 """A row has collapsed where the upper end of its AUC's interval lies below this."""
@@ -33,6 +33,8 @@ EXPLANATIONS = {
     "nothing that could collapse.",
     NOT_READ: "The lists differ in what reaches the model (phase 1 is SHIFTED): length and wording alone move the "
     "cells of the grid, so nothing is read from it.",
+    MIRRORED: "The claimed non-members are the ones whose transcript the target is surer of, so nothing is said about "
+    "memory of the claimed members.",
     OPEN: "There is a difference under the original audio, and the grid does not settle what it rests on.",
 }
 
@@ -68,6 +70,7 @@ def claims(
     moved: Interaction | None,
     length_gap: tuple[float, float, float] | None,
     shifted: bool = False,
+    mirrored: bool = False,
 ) -> list[Claim]:
     """Read the grid of one dataset and target.
 
@@ -86,6 +89,8 @@ def claims(
         95% interval.
     shifted : bool
         Whether phase 1 found a shift; then the grid is not read.
+    mirrored : bool
+        Whether the target is surer of the claimed non-members' transcripts.
 
     Returns
     -------
@@ -96,6 +101,8 @@ def claims(
         return [
             Claim(NOT_READ, "not read: the lists differ in length, sound or wording, which moves the grid by itself.")
         ]
+    if mirrored:
+        return [Claim(MIRRORED, "lists look swapped: the target is surer of the claimed non-members' transcripts.")]
     found: list[Claim] = []
     floor = max(0.5, bar)
     written, known = grid.get(("generated", "original")), grid.get(("reference", "original"))

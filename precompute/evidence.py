@@ -156,7 +156,8 @@ def dataset_of(name: str, clips: pd.DataFrame, seed: int) -> Dataset:
     folds = attack.dataset_folds(part, seed).to_numpy()
     strata = np.zeros(len(part), dtype=int)
     if design.n_groups and not design.nested:
-        strata = np.unique(part["group"].astype(str), return_inverse=True)[1]
+        both = part.groupby("group")["label"].transform("nunique") == 2  # a group of one class permutes with the rest
+        strata = np.where(both, np.unique(part["group"].astype(str), return_inverse=True)[1] + 1, 0)
     weights = cluster_bootstrap_weights(labels, design.units, seed=seed)
     return Dataset(name, part, Sample(labels, folds, design, strata), weights)
 
@@ -239,7 +240,7 @@ def control_rows(data: Dataset, target: str, cell: pd.DataFrame, headline: Headl
         units = data.units[part]
         side = rng.permutation(np.arange(len(np.unique(units))) % 2)
         y = side[np.unique(units, return_inverse=True)[1]]
-        if min(np.bincount(y, minlength=2)) < attack.MIN_PER_CLASS:
+        if min(np.bincount(y, minlength=2)) < attack.MIN_PER_CLASS or len(np.unique(units)) < 4:
             continue
         folds = attack.assign_folds(data.clips["clip_id"].iloc[part].tolist(), y, seed=seed, units=units)
         score = out_of_fold_draws(features[part], y[:, None].astype(float), np.ones((len(y), 1)), folds)[:, 0]
@@ -344,6 +345,7 @@ def added_value(data: Dataset, blind: np.ndarray, score: np.ndarray, factor: flo
     usable = np.isfinite(blind) & np.isfinite(score)
     if not usable.any() or len(np.unique(data.labels[usable])) < 2:
         return dict.fromkeys(("added_lr", "added_p", "added_gain", "added_gain_low", "added_gain_high"))
+    blind, score = _logit(blind), _logit(score)
     test = likelihood_ratio(data.labels, blind, score, factor)
     both = stack_scores(data.labels, blind, score, data.sample.folds)
     gain = auc_gain(data.labels, blind, both, data.units, factor)
@@ -355,6 +357,14 @@ def added_value(data: Dataset, blind: np.ndarray, score: np.ndarray, factor: flo
         "added_gain_low": gain.low,
         "added_gain_high": gain.high,
     }
+
+
+def _logit(score: np.ndarray) -> np.ndarray:
+    """Take a stored score in (0, 1) back to its logit; a score made elsewhere stays as it is."""
+    if np.nanmin(score) < 0 or np.nanmax(score) > 1:
+        return score
+    inside = np.clip(score, 1e-7, 1 - 1e-7)
+    return np.log(inside / (1 - inside))
 
 
 def verdict_rows(

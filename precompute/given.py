@@ -49,7 +49,7 @@ def given_scores(path: Path, cohorts: Sequence[Cohort]) -> list[tuple[pd.DataFra
     if (bad := score.isna() & table["score"].notna()).any():
         row = int(np.flatnonzero(bad)[0])
         raise InputError(f"{path}, row {row + 2}: the score {table['score'].iloc[row]!r} is not a number")
-    table = table.assign(score=score, target=table.get("target", path.stem))
+    table = table.assign(score=score, target=table["target"].fillna(path.stem) if "target" in table else path.stem)
     found = []
     for name, part in table.groupby("target", sort=False):
         rows = [_given_rows(path, part, key, cohort) for cohort in cohorts]
@@ -67,10 +67,15 @@ def _given_rows(path: Path, part: pd.DataFrame, key: str, cohort: Cohort) -> pd.
     if part[key].duplicated().any():
         raise InputError(f"{path}: {part[key][part[key].duplicated()].iloc[0]!r} has two scores of one target")
     scores = dict(zip(part[key], part["score"], strict=True))
+    named: dict[str, str] = {}
 
     def value(clip: Clip) -> float:
-        names = [clip.clip_id] if key == "clip_id" else [str(clip.path), clip.path.name]
-        return float(next((scores[name] for name in names if name in scores), float("nan")))
+        for name in _names(clip, key):
+            if name in scores:
+                if named.setdefault(name, clip.clip_id) != clip.clip_id:
+                    raise InputError(f"{path}: {name!r} stands for two clips, {named[name]} and {clip.clip_id}")
+                return float(scores[name])
+        return float("nan")
 
     frame = pd.DataFrame({"clip_id": [c.clip_id for c in cohort.clips], "dataset": cohort.name, "label": cohort.labels})
     fixed = {"condition": "original", "realization": 0, "scored_text": "generated", "generated_text": ""}
@@ -78,6 +83,14 @@ def _given_rows(path: Path, part: pd.DataFrame, key: str, cohort: Cohort) -> pd.
     values = [value(clip) for clip in cohort.clips]
     frame = frame.assign(**fixed, **numbers, mia_score=values, mia_score_transfer=values)
     return frame.assign(trained=pd.array([pd.NA] * len(frame), dtype="boolean"))
+
+
+def _names(clip: Clip, key: str) -> list[str]:
+    """Names a row may call a clip by: its id, or any end of its path, the longest first."""
+    if key == "clip_id":
+        return [clip.clip_id]
+    parts = clip.path.parts
+    return [str(clip.path), *("/".join(parts[start:]) for start in range(len(parts)))]
 
 
 def given_description(name: str, path: Path) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -189,6 +189,8 @@ def find_headline(
     Headline
     """
     part, fitted, usable = _usable(sample, features, overlap.fitted)
+    if not _judgeable(part):
+        return _nothing(part, len(usable))
     features = features[usable]
     y = part.labels[:, None].astype(float)
     raw_score = out_of_fold_draws(features, y, np.ones((len(y), 1)), part.folds)[:, 0]
@@ -227,6 +229,8 @@ def given_headline(
     Headline
     """
     part, fitted, usable = _usable(sample, score[:, None], overlap.fitted)
+    if not _judgeable(part):
+        return _nothing(part, len(usable))
     units = part.design.units
     raw = trained_estimate(part.labels, score[usable], units)
     adjusted = trained_estimate(part.labels, score[usable], units, weights=fitted.weights)
@@ -237,16 +241,27 @@ def given_headline(
     return Headline(raw, adjusted, nulls[0], nulls[1], np.where(usable, score, np.nan))
 
 
+def _judgeable(part: Sample) -> bool:
+    """Whether both classes are left, in at least two folds."""
+    return len(np.unique(part.labels)) == 2 and len(np.unique(part.folds)) > 1
+
+
+def _nothing(part: Sample, n: int) -> Headline:
+    """Stand in for a headline where nothing could be scored."""
+    lost = trained_estimate(np.zeros(0, dtype=int), np.zeros(0), np.zeros(0, dtype=int))
+    none = replace(lost, n_member=int((part.labels == 1).sum()), n_non_member=int((part.labels == 0).sum()))
+    null = Null(1.0, 0, 0.0, float("nan"), float("nan"), 1.0)
+    return Headline(none, none, null, null, np.full(n, np.nan))
+
+
 def _usable(sample: Sample, features: np.ndarray, fitted: Propensity) -> tuple[Sample, Propensity, np.ndarray]:
     """Leave out the clips that have no features."""
     usable = np.isfinite(features).all(axis=1)
     if usable.all():
         return sample, fitted, usable
-    from dataclasses import replace
-
     design = replace(sample.design, units=sample.design.units[usable])
     part = Sample(sample.labels[usable], sample.folds[usable], design, sample.strata[usable])
-    kept = Propensity(
-        fitted.covariates[usable], fitted.ridge, fitted.chance[usable], fitted.weights[usable], fitted.starts
-    )
+    left = set(part.folds)
+    starts = [start for start, fold in zip(fitted.starts, np.unique(sample.folds), strict=True) if fold in left]
+    kept = Propensity(fitted.covariates[usable], fitted.ridge, fitted.chance[usable], fitted.weights[usable], starts)
     return part, kept, usable

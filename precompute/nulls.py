@@ -252,7 +252,8 @@ def _null(
         weighted_delong(drawn[:, i], scores[:, i], weights[:, i], design.units)[1]
         for i in np.flatnonzero(usable)[:JUDGED]
     ]
-    untrained = float(np.sqrt(np.mean(np.square(errors))))
+    errors = [error for error in errors if np.isfinite(error)]  # a class of one unit has none
+    untrained = float(np.sqrt(np.mean(np.square(errors)))) if errors else 0.0
     sd = float(aucs.std(ddof=1))
     floor = 0.0
     if design.nested:

@@ -24,7 +24,6 @@ from precompute.statistics.intervals import Estimate, mean_estimate, percentiles
 from precompute.statistics.intervals import resampled_aucs as resampled
 from precompute.statistics.multiplicity import benjamini_hochberg
 from precompute.statistics.roc import auc
-from precompute.statistics.trained import eased
 from precompute.verdicts import SHIFTED, blind_verdict
 
 READABLE_WER = 0.8
@@ -133,7 +132,8 @@ def build_results(
                 other = by_target[reference]["original", 0, "generated"]
                 tables["reference"] += evidence.reference_rows(data, target, origin, reference, other, overlap, seed)
     tables["verdicts"] = evidence.verdict_rows(findings, scores, columns, estimates, truths, given)
-    tables["heatmap"] = attack.heatmap(scores[~scores["target"].isin(given)], seed)
+    units = {name: pd.Series(data.units, index=data.clips["clip_id"]) for name, data in findings.datasets.items()}
+    tables["heatmap"] = attack.heatmap(scores[~scores["target"].isin(given)], seed, units=units)
     return plain(tables)
 
 
@@ -297,7 +297,6 @@ def widened(found: Estimate, factor: float) -> Estimate:
     Estimate
         Limits within [0, 1].
     """
-    factor = eased(factor, found.auc, found.se)
 
     def away(limit: float) -> float:
         return float(np.clip(found.auc + factor * (limit - found.auc), 0.0, 1.0))
@@ -372,7 +371,9 @@ def claim_rows(
     bar = max((value.high for value in blind.values() if np.isfinite(value.auc)), default=0.5)
     known_blind = [(family, value) for family, value in blind.items() if np.isfinite(value.auc)]
     shifted = blind_verdict(known_blind)[0] == SHIFTED
-    rows = claims(found, bar, readable, _moved(data, cells), _length_gap(data, cells), shifted)
+    origin = cells.get(("original", 0, "reference"))
+    mirrored = origin is not None and data.estimate(-data.column(origin, "nll")).high < 0.5
+    rows = claims(found, bar, readable, _moved(data, cells), _length_gap(data, cells), shifted, mirrored)
     return [
         {"dataset": data.name, "target": target, "claim": claim.claim, "sentence": claim.sentence} for claim in rows
     ]

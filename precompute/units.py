@@ -22,6 +22,13 @@ PURE_SHARE = 0.8
 """Share of the clips of groups of two and more that must lie in one-class groups for "labels were given to groups"."""
 
 
+NAMED_SHARE = 0.5
+"""Share of the clips whose group must be known before groups decide about the list."""
+
+KEPT_SHARE = 0.8
+"""Copies are always joined where this share of the units is left: a list of two wordings would leave two units."""
+
+
 @dataclass(frozen=True)
 class Design:
     """How the labels of a cohort came about, as far as its groups and copies tell.
@@ -83,23 +90,25 @@ def design(
     labels = np.asarray(labels)
     keys = [None if _missing(group) else group for group in groups]
     by_group = _members(keys)
-    nested = _nested(labels, by_group)
+    named = sum(key is not None for key in keys) / max(len(keys), 1)
+    nested = _nested(labels, by_group) and named >= NAMED_SHARE
     joined = np.arange(len(labels))
-    if by_group and (nested or len(by_group) >= ENOUGH_GROUPS):
+    if by_group and (nested or len(by_group) >= ENOUGH_GROUPS or named < NAMED_SHARE):
         joined = _join(joined, by_group)
-    n_copies = 0
+    copied: set[int] = set()
     for column in copies:
         sets = _members([None if _missing(key) else key for key in column])
         linked = _join(joined, sets)
-        if _units_per_class(linked, labels) >= ENOUGH_GROUPS:
+        left = _units_per_class(linked, labels)
+        if left >= ENOUGH_GROUPS or left >= KEPT_SHARE * _units_per_class(joined, labels):
             joined = linked
-            n_copies += sum(len(rows) for rows in sets if len(rows) > 1)
+            copied.update(int(row) for rows in sets if len(rows) > 1 for row in rows)
     units = np.unique(joined, return_inverse=True)[1]
     sizes = (
         [sum(bool((labels[rows] == label).any()) for rows in by_group) for label in (1, 0)] if nested else [None] * 2
     )
     return Design(
-        units, nested, sizes[0], sizes[1], len(by_group), n_copies, _said(len(by_group), nested, sizes, units)
+        units, nested, sizes[0], sizes[1], len(by_group), len(copied), _said(len(by_group), nested, sizes, units)
     )
 
 

@@ -155,8 +155,13 @@ def decide(evidence: Evidence) -> Verdict:
         blind_family=strongest[0] if strongest else None,
         blind=strongest[1] if strongest else None,
         direction_auc=direction[1].auc if direction else None,
-        detectable=minimal_detectable(evidence.adjusted.se) if scored and evidence.adjusted else None,
+        detectable=seen_from(evidence.adjusted) if scored and evidence.adjusted else None,
     )
+
+
+def seen_from(adjusted: Estimate) -> float:
+    """Smallest AUC that would have been seen (power 80%); 1 for a constant score, which shows nothing."""
+    return minimal_detectable(adjusted.se) if adjusted.se > 0 else 1.0
 
 
 def blind_verdict(blind: Sequence[tuple[str, Estimate]]) -> tuple[str, str]:
@@ -232,7 +237,7 @@ def _membership(
             NOT_AUDITABLE,
             (f"{evidence.lost}, so the score cannot tell memory from the difference between the lists ({before})."),
         )
-    smallest = minimal_detectable(adjusted.se)
+    smallest = seen_from(adjusted)
     value = f"shift-adjusted AUC {shown(adjusted)}"
     p = evidence.p_holm if evidence.p_holm is not None else 1.0
     chance = f"p = {printed_p(p)} (Holm over {evidence.tests}, {evidence.draws} label draws)"
@@ -248,6 +253,14 @@ def _membership(
                 f"labels go with whole groups and a class has under {FEWEST_GROUPS} of them: nothing can be told from "
                 f"so few ({value}; {before})."
             ),
+        )
+    if adjusted.high < 0.5:
+        ask("power", False, f"{value}: below chance")
+        return (
+            steps,
+            UNDECIDED,
+            f"{value} is below chance: non-members score higher, so either the sign of the score or the lists are "
+            f"swapped, or near-copies stand on both sides ({before}).",
         )
     if not ask("power", smallest <= LARGEST_DETECTABLE, f"smallest AUC that would have been seen: {smallest:.2f}"):
         return (
@@ -320,6 +333,8 @@ def changes(evidence: Evidence, verdict: str, strongest: tuple[str, Estimate] | 
         needed = int(np.ceil(per_class * ((minimal_detectable(adjusted.se) - 0.5) / (goal - 0.5)) ** 2))
         if needed > per_class:
             found.append(f"About {needed:,} clips per class like these would show a leak of AUC {goal:.2f}.")
+    if verdict == UNDECIDED and adjusted is not None and evidence.p_holm is not None and evidence.p_holm < LEVEL:
+        found.append("Known transcripts, or a reference target, would settle which class the target is surer of.")
     if verdict == SHIFT_ONLY:
         found.append("Lists that do not differ would let the raw score speak for itself.")
     if verdict in (LEAK, REVERSED):

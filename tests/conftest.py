@@ -11,6 +11,7 @@ SMALL_AUDIT = [
     "audit",
     *("--dataset", "core-clean", "--dataset", "core-unseen"),
     *("--target", "tiny-audio-flamingo", "--target", "tiny-audio-flamingo-b"),
+    *("--reference-target", "tiny-audio-flamingo-b"),
     *("--conditions", "original,silence_fixed,resynthesis", "--limit", "40"),
 ]
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pandas as pd
+import pytest
 
-from precompute.attack import membership_scores, sigmoid
+from precompute import evidence
+from precompute.adjustment import squares_check
+from precompute.attack import dataset_folds, membership_scores, sigmoid
 from precompute.blind import ACOUSTIC, FAMILIES, METADATA, BlindFit
 from precompute.indicators import EXTRAS, INDICATORS
 
@@ -66,6 +71,7 @@ class FakeAudit:
     blind: pd.DataFrame
     audit: dict
     fits: dict[str, BlindFit]
+    folds: dict[str, pd.Series]
 
 
 def _rng(seed: int, *names: str) -> np.random.Generator:
@@ -175,5 +181,19 @@ def fake_audit(datasets: Sequence[FakeDataset], targets: Sequence[str] = ("fake-
         "datasets": [{"name": d.name, "truth": f"planted leak {d.leak}, shift {d.shift}"} for d in datasets],
         "conditions": [{"name": name, "realizations": count} for name, count in CONDITIONS.items()],
     }
-    table = membership_scores(pd.concat(scores, ignore_index=True), seed)
-    return FakeAudit(pd.concat(clips, ignore_index=True), table, pd.concat(blind, ignore_index=True), audit, fits)
+    folds = {d.name: dataset_folds(table, seed) for d, table in zip(datasets, clips, strict=True)}
+    table = membership_scores(pd.concat(scores, ignore_index=True), folds)
+    return FakeAudit(
+        pd.concat(clips, ignore_index=True), table, pd.concat(blind, ignore_index=True), audit, fits, folds
+    )
+
+
+@contextmanager
+def few_draws(draws: int = 199, plain: int = 40) -> Iterator[None]:
+    """Let an audit draw fewer labels and check balance with squares instead of trees: seconds, not a minute."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(evidence, "find_overlap", partial(evidence.find_overlap, check=squares_check))
+        for name in ("find_headline", "given_headline"):
+            patch.setattr(evidence, name, partial(getattr(evidence, name), draws=draws, plain=plain))
+        patch.setattr(evidence, "FACTOR_DRAWS", 20)
+        yield

@@ -30,9 +30,14 @@ def scored(n: int = 40, leak: float = 1.5, **changes) -> pd.DataFrame:
     return fake_scores(fake_clips(FakeDataset("a", n)), leak=leak, **changes)
 
 
+def folds_of(scores: pd.DataFrame) -> dict[str, pd.Series]:
+    return {"a": dataset_folds(scores)}
+
+
 @pytest.fixture(scope="module")
 def table() -> pd.DataFrame:
-    return membership_scores(scored())
+    scores = scored()
+    return membership_scores(scores, folds_of(scores))
 
 
 def test_folds_are_stratified_and_level():
@@ -60,13 +65,64 @@ def test_small_classes_get_fewer_folds_and_tiny_ones_none():
         assign_folds(list("aabb"), [1, 1, 0, 0])
 
 
+def units_of(kinds: str, size: int = 3) -> tuple[np.ndarray, np.ndarray]:
+    """Labels and units of `size` clips: m a unit of members, n of non-members, b of both."""
+    labels = [[1] * size, [0] * size, [i % 2 for i in range(size)]]
+    return np.concatenate([labels["mnb".index(kind)] for kind in kinds]), np.repeat(np.arange(len(kinds)), size)
+
+
+@pytest.mark.parametrize("kinds", ["m" * 23 + "n" * 14, "b" * 31, "m" * 12 + "n" * 25 + "b" * 7])
+def test_no_unit_is_in_two_folds_and_units_of_each_kind_are_dealt_evenly(kinds):
+    labels, units = units_of(kinds)
+    folds = assign_folds([f"c{i:03d}" for i in range(len(labels))], labels, units=units)
+    assert all(len(np.unique(folds[units == unit])) == 1 for unit in np.unique(units))
+    of_unit = folds[np.unique(units, return_index=True)[1]]
+    assert of_unit.max() == 9
+    for kind in set(kinds):
+        counts = np.bincount(of_unit[np.array(list(kinds)) == kind], minlength=10)
+        assert counts.max() - counts.min() <= 1
+    assert all(set(labels[folds != fold]) == {0, 1} for fold in range(10))
+
+
+def test_folds_of_units_depend_on_neither_the_order_of_rows_nor_the_names_of_units():
+    labels, units = units_of("m" * 12 + "n" * 15 + "b" * 3)
+    ids = np.array([f"c{i:03d}" for i in range(len(labels))])
+    folds = assign_folds(ids, labels, units=units)
+    rng = np.random.default_rng(0)
+    order, names = rng.permutation(len(ids)), rng.permutation(100)
+    np.testing.assert_array_equal(assign_folds(ids[order], labels[order], units=names[units][order]), folds[order])
+
+
+def test_large_units_of_a_class_are_spread_over_the_folds():
+    labels, units = units_of("m" * 20 + "n" * 20, 2)
+    large = np.repeat([0, 1, 2, 3], 10)
+    labels, units = np.r_[labels, np.ones(40, dtype=int)], np.r_[units, large]
+    folds = assign_folds([f"c{i:03d}" for i in range(len(labels))], labels, units=units)
+    assert len(np.unique(folds[np.isin(units, large)])) == 4
+
+
+def test_units_limit_the_number_of_folds_and_one_unit_of_a_class_is_refused():
+    labels, units = units_of("mmmnnnnn")
+    assert assign_folds([f"c{i}" for i in range(len(labels))], labels, units=units).max() == 2
+    labels, units = units_of("mnnnnn")
+    with pytest.raises(ValueError, match="not of one group"):
+        assign_folds([f"c{i}" for i in range(len(labels))], labels, units=units)
+
+
+def test_copies_of_a_wording_share_a_fold():
+    clips = fake_clips(FakeDataset("a", 40))
+    clips.loc[[0, 50], "text"] = ["Hear your key, please.", "hear YOUR key please"]
+    folds = dataset_folds(clips)
+    assert folds["a/0000"] == folds["a/0050"]
+
+
 def test_the_linear_model_is_scikit_learns_standardised_logistic_regression():
     rng = np.random.default_rng(0)
     labels = np.repeat([1, 0], [30, 70])
     features = rng.standard_normal((100, 4)) * [1, 10, 0.1, 3] + labels[:, None]
     pipeline = make_pipeline(StandardScaler(), LogisticRegression(class_weight="balanced", tol=1e-10, max_iter=1000))
     wanted = pipeline.fit(features, labels).decision_function(features)
-    np.testing.assert_allclose(fit_linear(features, labels).logit(features), wanted - wanted.mean(), atol=1e-4)
+    np.testing.assert_allclose(fit_linear(features, labels).logit(features), wanted - wanted.mean(), atol=1e-3)
 
 
 def test_a_model_survives_being_written_as_numbers():
@@ -98,7 +154,7 @@ def test_silence_that_makes_all_clips_alike_scores_one_half_in_both_fits():
     scores = scored(n=31)
     silent = scores["condition"] == "silence"
     scores.loc[silent, COLUMNS] = np.linspace(0.3, 4.0, len(COLUMNS))
-    found = membership_scores(scores)
+    found = membership_scores(scores, folds_of(scores))
     rows = found[silent & (scores["scored_text"] == "generated")]
     for column in ("mia_score", "mia_score_transfer"):
         assert auc(rows["label"].to_numpy(), rows[column].to_numpy()) == 0.5
@@ -143,7 +199,7 @@ def test_a_clips_own_original_never_enters_its_transfer_score(table):
     changed = table.copy()
     own = (changed["clip_id"] == clip) & (changed["condition"] == "original")
     changed.loc[own, COLUMNS] = changed.loc[own, COLUMNS].to_numpy() + 50.0
-    again = membership_scores(changed)
+    again = membership_scores(changed, folds_of(changed))
     rows = (table["clip_id"] == clip) & (table["condition"] != "original")
     np.testing.assert_array_equal(again.loc[rows, "mia_score_transfer"], table.loc[rows, "mia_score_transfer"])
     others = (table["clip_id"] != clip) & (table["condition"] != "original")
@@ -154,7 +210,7 @@ def test_rows_without_tokens_have_no_score_and_do_not_disturb_the_rest():
     scores = scored(n=20)
     lost = (scores["clip_id"] == "a/0003") & (scores["condition"] == "original")
     scores.loc[lost, COLUMNS] = np.nan
-    found = membership_scores(scores)
+    found = membership_scores(scores, folds_of(scores))
     assert found.loc[lost, ["mia_score", "mia_score_transfer"]].isna().all(axis=None)
     assert found.loc[~lost, "mia_score"].notna().all()
     assert found.loc[(found["clip_id"] == "a/0003") & ~lost, "mia_score_transfer"].notna().all()
@@ -163,12 +219,12 @@ def test_rows_without_tokens_have_no_score_and_do_not_disturb_the_rest():
 def test_scores_do_not_depend_on_the_order_of_rows(table):
     shuffled = table.drop(columns=["mia_score", "mia_score_transfer"]).sample(frac=1, random_state=0)
     keys = ["clip_id", "condition", "realization", "scored_text"]
-    again = table[keys].merge(membership_scores(shuffled), on=keys)
+    again = table[keys].merge(membership_scores(shuffled, folds_of(shuffled)), on=keys)
     np.testing.assert_allclose(again["mia_score"], table["mia_score"], atol=2e-6)
 
 
 def test_stored_fold_models_give_the_stored_scores(table):
-    models = fold_models(table)["a"]["fake-target"]
+    models = fold_models(table, folds_of(table))["a"]["fake-target"]
     rows = original(table).set_index("clip_id")
     seen = []
     for fold in models["folds"]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from precompute.attack import LinearModel, assign_folds, fold_models, original
+from precompute.attack import LinearModel, assign_folds, dataset_folds, fold_models, original
 from precompute.blind import UPLOAD_FEATURES
 from precompute.blind.acoustic import acoustic_features
 from precompute.bundle import plain
@@ -47,7 +47,7 @@ def noise(level: float = 0.1, seconds: float = 0.5, seed: int = 0) -> np.ndarray
 def models() -> dict:
     table = fake_scores(fake_clips(FakeDataset("a", 70)), leak=2.0)
     table = table[table["condition"] == "original"]
-    found = fold_models(table)
+    found = fold_models(table, {"a": dataset_folds(table)})
     rows = []
     for seed, seconds in enumerate(np.linspace(0.4, 0.6, 140)):
         known = acoustic_features(noise(0.1, seconds, seed=seed + 2)) | {"metadata.duration_s": seconds}
@@ -108,7 +108,7 @@ def test_a_surer_target_gives_a_more_member_like_score(models):
 
 def test_a_known_clips_indicators_give_the_logit_its_own_fold_stored():
     table = fake_scores(fake_clips(FakeDataset("a", 70)), leak=2.0)
-    found = fold_models(table)
+    found = fold_models(table, {"a": dataset_folds(table)})
     fold = found["a"]["fake-target"]["folds"][2]
     clip = fold["heldout"]["clip_id"][0]
     row = original(table).set_index("clip_id").loc[clip]

@@ -184,7 +184,7 @@ def weighted_aucs(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray) -
     Parameters
     ----------
     labels, scores : np.ndarray [shape=(n, draws)]
-        Scores rounded to 9 decimals, as `out_of_fold_draws` gives them.
+        Finite scores of any scale.
     weights : np.ndarray [shape=(n, draws) or (n, 1)]
 
     Returns
@@ -194,8 +194,13 @@ def weighted_aucs(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray) -
     """
     weights = np.broadcast_to(weights, labels.shape)
     won = np.zeros(labels.shape[1])
-    for nudge in (1e-10, -1e-10):  # ties: the members once all above, once all below
-        order = np.argsort(scores + nudge * labels, axis=0, kind="stable")
+    order = np.argsort(scores, axis=0, kind="stable")
+    ranked = np.take_along_axis(scores, order, axis=0)
+    ranks = np.zeros(scores.shape)
+    steps = np.vstack([np.zeros((1, scores.shape[1])), np.cumsum(ranked[1:] != ranked[:-1], axis=0)])
+    np.put_along_axis(ranks, order, steps, axis=0)
+    for nudge in (0.25, -0.25):  # ties: the members once all above, once all below
+        order = np.argsort(ranks + nudge * labels, axis=0, kind="stable")
         y = np.take_along_axis(labels, order, axis=0)
         w = np.take_along_axis(weights, order, axis=0)
         below = np.cumsum(w * (y == 0), axis=0)

@@ -7,38 +7,6 @@ import numpy as np
 from precompute.statistics.delong import floored, interval, weighted_delong
 from precompute.statistics.intervals import Estimate
 
-SETTLED = 2.0
-"""Standard errors from chance up to which training adds all that it adds without any signal."""
-
-LEAST_ADDED, FADING = 0.22, 1.5
-"""What is left far from chance of the variance that training adds, and over how many standard errors it goes."""
-
-
-def eased(factor: float, value: float, se: float) -> float:
-    """Ratio of a trained score's standard error to an untrained one's, where there is a signal.
-
-    Without a signal the direction of the fit is all chance, and the AUC varies by `factor` times DeLong's error. With
-    one the direction is settled and nearly DeLong's is left. The curve between was fitted to 4,800 simulated audits
-    with other seeds than those of the committed study, which checks what the intervals cover.
-
-    Parameters
-    ----------
-    factor : float
-        Ratio under redrawn labels, at least 1; see `precompute.nulls`.
-    value, se : float
-        AUC and its standard error without training.
-
-    Returns
-    -------
-    float
-        Between 1 and `factor`.
-    """
-    if factor <= 1 or not se > 0:
-        return factor
-    beyond = max(0.0, abs(value - 0.5) / (factor * se) - SETTLED)
-    added = LEAST_ADDED + (1 - LEAST_ADDED) / (1 + (beyond / FADING) ** 2)
-    return float(np.sqrt(1 + (factor**2 - 1) * added))
-
 
 def effective_size(weights: np.ndarray) -> float:
     """Kish's effective sample size ``(sum w)^2 / sum w^2``; 0 where there is no weight."""
@@ -60,7 +28,8 @@ def trained_estimate(
     labels, scores, units : np.ndarray [shape=(n,)]
         Clips without a finite score are left out.
     factor : float
-        What training adds to the standard error without a signal; see `eased`.
+        What training adds to the standard error without a signal; see `precompute.nulls`. Where the
+        classes are far apart training adds less, and the interval is wider than it need be.
     weights : np.ndarray [shape=(n,)] or None
         Overlap weights; None counts all clips alike.
 

@@ -28,7 +28,7 @@ from precompute.units import design
 from precompute.verdicts import Evidence, decide
 
 SEED = 260328379
-"""Of the study; 260328378 was used up on fitting `precompute.statistics.trained.eased`."""
+"""Of the study; draws of 260328378 were looked at while this was written."""
 
 BLOCKS = (3, 15, 12)
 FAMILIES = {"metadata": slice(0, 3), "acoustic": slice(3, 18), "text": slice(18, 30), "joint": slice(0, 30)}
