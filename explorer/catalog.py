@@ -14,6 +14,7 @@ FAMILIES = {
     "acoustic": "acoustic",
     "metadata": "metadata",
     "text": "transcript",
+    "fingerprint": "how the file was made",
     "joint": "all three joined",
     "boosted": "all, boosted trees",
 }
@@ -118,6 +119,10 @@ class Catalog:
         """Verdict rows by (dataset, target)."""
         return {(row["dataset"], row["target"]): row for row in self.bundle.results["verdicts"]}
 
+    def rows(self, table: str) -> list[dict[str, Any]]:
+        """Rows of a table of the results; none where the bundle is older than the table."""
+        return self.bundle.results.get(table) or []
+
     def title(self, dataset: str) -> str:
         """Title of a dataset, or its name."""
         found = next((row for row in self.datasets if row["name"] == dataset), {})
@@ -150,8 +155,9 @@ class Catalog:
             "indicators": [{"name": name, "explanation": EXPLANATIONS.get(name, "")} for name in INDICATORS],
             "verdicts": {
                 f"{d}.{t}": {
-                    **{key: row.get(key) for key in ("verdict", "phase1", "reasons")},
+                    "verdict": row.get("verdict"),
                     "sentence": said(row),
+                    "adjusted": {f"auc{end}": row.get(f"adjusted{end or '_auc'}") for end in ("", "_low", "_high")},
                 }
                 for d, dataset in enumerate(self.datasets)
                 for t, target in enumerate(self.targets)
@@ -172,9 +178,11 @@ class Catalog:
 
 
 def said(verdict: dict[str, Any]) -> str:
-    """Sentence of a verdict without its word, which the badge beside it already says."""
+    """Sentence of a verdict without its word and its names, which stand beside it already."""
     sentence = str(verdict.get("sentence") or "This bundle holds no verdict here.")
-    return sentence.removeprefix(f"{verdict.get('verdict')}: ")
+    for known in (f"{verdict.get('verdict')}: ", f"{verdict.get('target')} on {verdict.get('dataset')}: "):
+        sentence = sentence.removeprefix(known)
+    return sentence[:1].upper() + sentence[1:]
 
 
 def input_key(condition: str, realization: int, realizations: int) -> str:

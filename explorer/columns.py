@@ -73,7 +73,18 @@ class Columns:
             "duration": numbers(clips["duration_s"], 3),
             "blind": {family: numbers(blind[f"{family}_score"], 4) for family in self.catalog.families},
             "blind_auc": {r["family"]: _auc(r) for r in self.bundle.results["blind"] if r["dataset"] == name},
+            "weight": numbers(blind["overlap_weight"], 4) if "overlap_weight" in blind else None,
+            "pairs": self._pairs(name, clips["clip_id"].tolist()),
         }
+
+    def _pairs(self, name: str, ids: list[str]) -> list[list[float]]:
+        """List matched pairs of a dataset: number of the member, of the non-member, distance."""
+        at = {clip_id: i for i, clip_id in enumerate(ids)}
+        return [
+            [at[row["member"]], at[row["non_member"]], round(row["distance"], 3)]
+            for row in self.catalog.rows("pairs")
+            if row["dataset"] == name and row["member"] in at and row["non_member"] in at
+        ]
 
     def scores_file(self, dataset: int, target: int, index: int) -> dict[str, Any]:
         """Columns of one dataset, target and input: membership scores by scored text and fit."""
@@ -84,9 +95,16 @@ class Columns:
             "scores": {
                 text: {fit: numbers(table[SCORE_COLUMNS[fit]], 7) for fit in FITS} for text, table in found.items()
             },
+            "adjusted": self._adjusted(found) if self.catalog.inputs[index].condition == "original" else None,
             "auc": self._aucs(dataset, target, index),
             "trained": None if trained is None else [None if pd.isna(value) else bool(value) for value in trained],
         }
+
+    @staticmethod
+    def _adjusted(found: dict[str, pd.DataFrame]) -> list[float | None] | None:
+        """Scores of the attack that was fitted under overlap weights; None in a bundle without it."""
+        table = found.get("generated")
+        return numbers(table["mia_score_adjusted"], 4) if table is not None and "mia_score_adjusted" in table else None
 
     def _aucs(self, dataset: int, target: int, index: int) -> dict[str, dict[str, Any]]:
         used = self.catalog.inputs[index]
@@ -107,6 +125,11 @@ class Columns:
     def blind_column(self, dataset: int, family: str) -> np.ndarray:
         """Blind score of every clip of a dataset [shape=(n_clips,)], NaN where there is none."""
         return self._blind[dataset][f"{family}_score"].to_numpy(dtype=float)
+
+    def weights(self, dataset: int) -> np.ndarray:
+        """Overlap weight of every clip of a dataset [shape=(n_clips,)]; all 1 where the bundle has none."""
+        table = self._blind[dataset]
+        return table["overlap_weight"].to_numpy(dtype=float) if "overlap_weight" in table else np.ones(len(table))
 
     @cached_property
     def _clip_groups(self) -> dict[tuple[str, str, str], np.ndarray]:

@@ -6,7 +6,8 @@ from html import escape
 from typing import Any
 
 from explorer.catalog import FITS, INPUT_LABELS, TEXTS, Catalog, input_key
-from explorer.parts import auc, known, link, shade
+from explorer.parts import auc, choices, known, link, shade
+from precompute.claims import EXPLANATIONS
 
 COLLAPSED = 0.55
 """A row has collapsed where the upper bound of its AUC lies below this (method.md, phase 3)."""
@@ -20,17 +21,10 @@ BINDING = ("silence_fixed", "noise_fixed", "resynthesis")
 def page(catalog: Catalog) -> str:
     """HTML of every grid; the script shows the one the address asks for."""
     options = {
-        "dataset": [(d["name"], catalog.label(d["name"])) for d in catalog.datasets],
-        "target": [(t["id"], t["id"]) for t in catalog.targets],
-        "fit": [(name, label) for name, (label, _) in FITS.items()],
+        "dataset": ("Dataset", [(d["name"], catalog.label(d["name"])) for d in catalog.datasets]),
+        "target": ("Target", [(t["id"], t["id"]) for t in catalog.targets]),
+        "fit": ("Attack", [(name, label) for name, (label, _) in FITS.items()]),
     }
-    labels = {"dataset": "Dataset", "target": "Target", "fit": "Attack"}
-    selects = "".join(
-        f'<label>{labels[name]} <select data-part="{name}">'
-        + "".join(f'<option value="{escape(value)}">{escape(text)}</option>' for value, text in rows)
-        + "</select></label>"
-        for name, rows in options.items()
-    )
     grids = "".join(
         _grid(catalog, d["name"], catalog.targets[t]["id"], fit)
         for d in catalog.datasets
@@ -42,7 +36,7 @@ def page(catalog: Catalog) -> str:
         '<p class="text">Each column swaps the audio, each row scores another text. Shade is the distance from '
         "0.5, which is chance. "
         "Choose a cell to hear its clips.</p>"
-        f'<form class="choices" onsubmit="return false" aria-label="What is shown">{selects}</form>{grids}'
+        f"{choices(options)}{grids}"
         '<p class="note" data-part="none" hidden>This target was not run on this dataset. Choose another pair '
         "above.</p></div>"
     )
@@ -62,7 +56,7 @@ def _grid(catalog: Catalog, dataset: str, target: str, fit: str) -> str:
     )
     return (
         f'<section data-grid="{escape(f"{dataset}|{target}|{fit}")}" hidden>'
-        f'<p class="lead">{escape(meaning(cells, _blind(catalog, dataset, target)))}</p>'
+        f"{_claims(catalog, dataset, target) or _meaning(cells, _blind(catalog, dataset, target))}"
         f'<div class="scroll"><table class="grid-table"><thead><tr><td></td>{head}</tr></thead>'
         f"<tbody>{body}</tbody></table></div>"
         f'<p class="muted small text">{escape(FITS[fit][1])} Intervals are 95%; ± is the standard deviation '
@@ -71,6 +65,20 @@ def _grid(catalog: Catalog, dataset: str, target: str, fit: str) -> str:
         "says nothing about memory there."
         "</p></section>"
     )
+
+
+def _claims(catalog: Catalog, dataset: str, target: str) -> str:
+    """Sentences that the audit stands by, each with what it means; empty for a bundle made before there were any."""
+    rows = [r for r in catalog.bundle.results.get("claims", []) if (r["dataset"], r["target"]) == (dataset, target)]
+    return "".join(
+        f'<p class="lead">{escape(r["sentence"][:1].upper() + r["sentence"][1:])}</p>'
+        f'<p class="muted small text">{escape(EXPLANATIONS.get(r["claim"], ""))}</p>'
+        for r in rows
+    )
+
+
+def _meaning(cells: dict[tuple[str, str], dict[str, Any]], blind: dict[str, Any]) -> str:
+    return f'<p class="lead">{escape(meaning(cells, blind))}</p>'
 
 
 def _blind(catalog: Catalog, dataset: str, target: str) -> dict[str, Any]:

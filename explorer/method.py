@@ -5,17 +5,19 @@ from __future__ import annotations
 from html import escape
 from typing import Any
 
+from explorer import study
 from explorer.catalog import FAMILIES, FITS, TEXTS, Catalog
 from explorer.parts import auc, badge, table
 from precompute.conditions import CONDITIONS
 from precompute.indicators import EXPLANATIONS, EXTRAS, INDICATORS
+from precompute.verdicts import QUESTIONS
 
 VERDICTS = {
-    "LEAK": "The score separates the classes beyond what blind features can, in the direction of memory.",
+    "LEAK": "The score separates the classes after what reaches the model is balanced, in the direction of memory.",
     "REVERSED": "It separates them the other way round: the lists look swapped.",
-    "SHIFT ONLY": "The classes differ by themselves, and nothing is left once that is taken away.",
+    "SHIFT ONLY": "The classes differ by themselves, the raw score follows, and nothing is left after balancing.",
     "NOT AUDITABLE": "The classes differ so much that memory cannot be told from the difference.",
-    "NO LEAK SEEN": "Nothing was found, beside the smallest leak that could have been found.",
+    "NO LEAK SEEN": "Nothing was found; the sentence names the smallest leak that would have been found.",
     "UNDECIDED": "Too few clips or too wide intervals for any of these sentences.",
 }
 PHASES = {
@@ -35,7 +37,8 @@ def page(catalog: Catalog) -> str:
     return (
         '<div class="page"><h1>How the audit works</h1>'
         '<p class="text lead">Three questions in a row. Each answer limits what the next one may claim.</p>'
-        f"{picture()}{_classes()}{_verdicts()}{_conditions(catalog)}{_indicators()}{_blind(catalog)}{_own()}{_origin(catalog)}</div>"
+        f"{picture()}{_classes()}{_verdicts()}{decision()}{study.section(study.read_study())}{_conditions(catalog)}"
+        f"{_indicators()}{_blind(catalog)}{_own()}{_origin(catalog)}</div>"
     )
 
 
@@ -71,9 +74,8 @@ def _classes() -> str:
         "“was in training”; it says how many known non-members score as high.</p>"
         '<p class="text"><strong>Known limits.</strong> The attack learns any difference between the classes, '
         "whichever way round, so its direction is read from the "
-        "average surprise alone. Intervals come from a bootstrap of fixed out-of-fold scores and are somewhat "
-        "narrow, because "
-        "they leave out the refitting.</p>"
+        "average surprise alone. The adjustment knows what its features measure: a difference that reaches the model "
+        "and that none of them sees would still look like memory.</p>"
     )
 
 
@@ -84,6 +86,39 @@ def _verdicts() -> str:
         f"<h2>Verdicts</h2><h3>Of phase 1, on a dataset</h3>{table(('word', 'meaning'), first)}"
         f"<h3>Of the audit, on a dataset and a target</h3>{table(('word', 'meaning'), last)}"
     )
+
+
+ENDINGS = {
+    "scored": ("no", "UNDECIDED"),
+    "overlap": ("no", "NOT AUDITABLE"),
+    "signal": ("yes: on to 4, no: on to 5", None),
+    "direction": ("yes / the other way round / open", "LEAK, REVERSED, UNDECIDED"),
+    "groups": ("no", "UNDECIDED"),
+    "power": ("no", "UNDECIDED"),
+    "shift": ("yes / no", "SHIFT ONLY, NO LEAK SEEN"),
+}
+"""By question: which answer ends the procedure, and in which words."""
+
+BEFORE = {"groups": "after no in question 3"}
+"""By question: what leads to it, where that is not a yes to the one before."""
+
+
+def decision() -> str:
+    """Draw the decision procedure: its questions in order, and where each can end."""
+    items = "".join(
+        f'<li data-before="{BEFORE.get(name, "yes")}"><span class="step">{number}</span><span>{escape(question)}</span>'
+        f'<span class="ends">{escape(ENDINGS[name][0])} {_words(ENDINGS[name][1])}</span></li>'
+        for number, (name, question) in enumerate(QUESTIONS.items(), 1)
+    )
+    return (
+        "<h2>How a verdict is decided</h2><p class='text'>One question after the other; the first answer that ends it "
+        f"gives the verdict.</p><ol class='endings'>{items}</ol>"
+    )
+
+
+def _words(words: str | None) -> str:
+    """Badges of the verdicts in which a question can end."""
+    return " ".join(badge(word) for word in words.split(", ")) if words else ""
 
 
 def _conditions(catalog: Catalog) -> str:

@@ -6,7 +6,8 @@ from html import escape
 from typing import Any
 
 from explorer.catalog import FAMILIES, Catalog, said
-from explorer.parts import auc, badge, interval_bar, known, link, shade, table
+from explorer.parts import badge, known, link, p_value, shade, table, with_bar
+from explorer.terms import term
 from precompute.published import table1, table2
 
 LEAD = (
@@ -30,7 +31,7 @@ def overview(catalog: Catalog) -> str:
     partial = f'<p class="strip">{escape(catalog.partial)}</p>' if catalog.partial else ""
     return (
         '<div class="page"><h1 class="hero">Was this audio in that model’s training data?</h1>'
-        f'<p class="lead">{LEAD}</p>{partial}{verdict_table(catalog)}{legend(catalog)}</div>'
+        f'<p class="lead">{LEAD}</p>{partial}{verdict_table(catalog)}{tested(catalog)}{legend(catalog)}</div>'
     )
 
 
@@ -44,17 +45,16 @@ def verdict_table(catalog: Catalog) -> str:
     head = (
         "dataset and target",
         "members + non-members",
-        '<abbr title="AUC of the membership score: how often a member scores higher than a non-member. 0.5 is '
-        'chance.">membership AUC</abbr>',
-        '<abbr title="AUC of the best of the classifiers that never see the model. Above 0.5 the two lists '
-        'differ by themselves.">blind AUC</abbr>',
+        term("membership AUC"),
+        term("blind AUC"),
+        term("adjusted AUC"),
         "verdict",
         "planted truth",
     )
     return table(
         head,
         rows,
-        "AUC from 0 to 1 with its 95% interval; the dashed line is chance. Choose a row to hear its clips.",
+        "AUC from 0 to 1 with its 95% interval; the dashed line is chance. Choose a row to see and hear its clips.",
         "rows",
     )
 
@@ -69,12 +69,47 @@ def _verdict_row(catalog: Catalog, dataset: dict[str, Any], target: dict[str, An
         f'<a href="{address}"><strong>{escape(catalog.title(dataset["name"]))}</strong></a>'
         f'<span class="under">{escape(dataset["name"])}<br>{escape(target["id"])}</span>',
         f'<span class="numbers">{n}</span>',
-        interval_bar(row.get("auc"), row.get("auc_low"), row.get("auc_high"), "model") + _small(auc(row)),
-        interval_bar(blind["auc"], blind["auc_low"], blind["auc_high"], "blind")
-        + _small(f"{auc(blind)} {escape(family)}"),
-        f'{badge(row.get("verdict"))}<span class="under">{escape(said(row))}</span>',
+        with_bar(row, "model"),
+        with_bar(blind, "blind", extra=f" {escape(family)}"),
+        _adjusted(row),
+        badge(row.get("verdict")) + _small(_in_short(row)),
         escape(_truth(dataset, row)),
     ]
+
+
+def _adjusted(row: dict[str, Any]) -> str:
+    """Shift-adjusted AUC with its interval; a word where the bundle has none."""
+    value = {"auc": row.get("adjusted_auc"), "auc_low": row.get("adjusted_low"), "auc_high": row.get("adjusted_high")}
+    return with_bar(value, "adjusted") if known(value["auc"]) else '<span class="muted">not adjusted</span>'
+
+
+def _in_short(row: dict[str, Any]) -> str:
+    """Give the two numbers that a verdict turns on; the sentence itself stands on the Evidence page."""
+    if not known(row.get("p_holm")):
+        return escape(said(row))
+    sees = f"; would see {row['detectable']:.2f} or more" if known(row.get("detectable")) else ""
+    return f"p {'' if row['p_holm'] < 0.001 else '= '}{p_value(row['p_holm'])}{sees}"
+
+
+def tested(catalog: Catalog) -> str:
+    """Say what is tested and how, one click away from the verdicts."""
+    rows = [row for row in catalog.rows("verdicts") if known(row.get("p_holm"))]
+    if not rows:
+        return ""
+    draws = sorted(row["draws"] for row in rows)
+    said = (
+        f"One test per row, of the {term('adjusted AUC')}: members and non-members are weighted until length, sound "
+        f"and wording no longer tell them apart ({term('overlap weights')}), and the attack is fitted again under "
+        f"these weights. Its {term('p')} comes from labels drawn by the clips’ own properties, {draws[0]} to "
+        f"{draws[-1]} times, attack and weights refitted each time; drawing stops early where there is clearly "
+        f"nothing. The p shown is corrected over all {rows[0]['tests']} rows ({term('Holm')}). “Would see”: the "
+        f"{term('detectable AUC')}."
+    )
+    return (
+        f'<details class="text"><summary>What is tested here, and how</summary><p>{said}</p><p>The Evidence page has '
+        "the questions behind each verdict, its controls, and what would change it; the Method page has the decision "
+        "as a picture, and how often it is wrong where the truth is known.</p></details>"
+    )
 
 
 def _small(text: str) -> str:

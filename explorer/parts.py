@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 NAV = (
     ("Overview", "/"),
     ("Dataset", "/dataset"),
+    ("Evidence", "/evidence"),
     ("Conditions", "/conditions"),
     ("Score a clip", "/score"),
     ("Method", "/method"),
@@ -23,6 +24,7 @@ KEYS = (
     ("↑ ↓ Enter", "in the table: choose a row, open its clip"),
     ("/", "search"),
     ("Esc", "close the clip"),
+    ("n p", "in the matched pairs: next, previous pair"),
     ("?", "this list"),
 )
 
@@ -53,26 +55,73 @@ def badge(word: str | None) -> str:
     return f'<span class="badge {escape(text.lower().replace(" ", "-"))}">{escape(text)}</span>'
 
 
-def interval_bar(value: float | None, low: float | None, high: float | None, kind: str) -> str:
-    """AUC and its interval as a small bar from 0 to 1 with chance marked.
+def interval_bar(
+    value: float | None,
+    low: float | None,
+    high: float | None,
+    kind: str,
+    span: tuple[float, float] = (0.0, 1.0),
+    chance: float = 0.5,
+) -> str:
+    """Value and its interval as a small bar with chance marked.
 
     Parameters
     ----------
     value, low, high : float or None
-        In [0, 1].
-    kind : {"model", "blind"}
-        Colour: the model's is ink, blind things are violet.
+        Within `span`.
+    kind : str
+        Colour: ``model`` is ink, ``blind`` violet, ``adjusted`` ink and hollow; a further word ``open``: hollow.
+    span : (float, float)
+        Ends of the bar.
+    chance : float
+        Where the dashed line stands.
     """
     if not (known(value) and known(low) and known(high)):
         return ""
-    x = [4 + 124 * float(v) for v in (value, low, high)]  # type: ignore[arg-type]
+    x = [4 + 124 * (float(v) - span[0]) / (span[1] - span[0]) for v in (value, low, high, chance)]  # type: ignore[arg-type]
     return (
         f'<svg class="interval {kind}" viewBox="0 0 132 20" aria-hidden="true"><line class="base" x1="4" '
         f'x2="128" y1="10" y2="10"/>'
-        f'<line class="chance" x1="66" x2="66" y1="2" y2="18"/><line class="whisker" x1="{x[1]:.1f}" '
+        f'<line class="chance" x1="{x[3]:.1f}" x2="{x[3]:.1f}" y1="2" y2="18"/><line class="whisker" x1="{x[1]:.1f}" '
         f'x2="{x[2]:.1f}" y1="10" y2="10"/>'
         f'<circle class="value" cx="{x[0]:.1f}" cy="10" r="4"/></svg>'
     )
+
+
+def with_bar(row: dict[str, Any] | None, kind: str, name: str = "auc", extra: str = "") -> str:
+    """Interval bar of an AUC with its numbers, and ready HTML, below it."""
+    row = row or {}
+    bar = interval_bar(row.get(name), row.get(f"{name}_low"), row.get(f"{name}_high"), kind)
+    return f'{bar}<span class="under">{auc(row, name)}{extra}</span>'
+
+
+def p_value(p: float | None) -> str:
+    """``0.012``, ``0.30`` or ``below 0.001``."""
+    if not known(p) or p is None:
+        return "not tested"
+    return "below 0.001" if p < 0.001 else f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
+
+
+def facts(rows: Sequence[tuple[str, str]]) -> str:
+    """Term and value beside each other; ready HTML in both."""
+    return '<dl class="facts">' + "".join(f"<dt>{name}</dt><dd>{value}</dd>" for name, value in rows) + "</dl>"
+
+
+def choices(options: dict[str, tuple[str, list[tuple[str, str]]]]) -> str:
+    """Row of selectors.
+
+    Parameters
+    ----------
+    options : dict
+        Name of the part to (label, list of (value, text)).
+    """
+    selects = "".join(
+        f'<label>{escape(label)} <select data-part="{name}">'
+        + "".join(f'<option value="{escape(value)}">{escape(text)}</option>' for value, text in rows)
+        + "</select></label>"
+        for name, (label, rows) in options.items()
+    )
+    return f'<form class="choices" onsubmit="return false" aria-label="What is shown">{selects}</form>'
 
 
 def link(page: str, **query: str) -> str:

@@ -16,6 +16,7 @@ import numpy as np
 
 from explorer.catalog import Catalog
 from explorer.columns import Columns, as_json
+from explorer.evidence import changes, steps
 from precompute.bundle import audio_file, audio_name
 from precompute.clips import SAMPLE_RATE, Clip, InputError
 from precompute.conditions import FIXED_SECONDS, render
@@ -110,6 +111,13 @@ class Served:
         t = self.index(target, len(self.catalog.targets))
         k = self.index(index, len(self.catalog.inputs))
         return self._file(f"scores-{d}-{t}-{k}.json", lambda: self.columns.scores_file(d, t, k))
+
+    def why(self, dataset: int, target: int) -> str:
+        """HTML of the questions behind a verdict, and of what would change it."""
+        name = self.catalog.datasets[self.index(dataset, len(self.catalog.datasets))]["name"]
+        used = self.catalog.targets[self.index(target, len(self.catalog.targets))]["id"]
+        row = self.catalog.verdicts.get((name, used), {})
+        return steps(row) + changes(row)
 
     def clip(self, dataset: int, target: int, clip: int) -> dict[str, object]:
         """Everything about one clip: where to hear it, what was written, tokens and indicators."""

@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 import pandas as pd
 
-from explorer import grid, method, overview, score_page
+from explorer import evidence, grid, method, overview, score_page
 from explorer.catalog import FITS, TEXTS
 from explorer.columns import SCORE_COLUMNS, as_json
 from explorer.parts import header
@@ -48,9 +48,13 @@ def build_site(served: Served, score: Scorer | None = None) -> gr.Blocks:
     with site.route("Dataset", "dataset"):
         _top("/dataset", served)
         _dataset_page(served)
+    with site.route("Evidence", "evidence"):
+        _top("/evidence", served)
+        shown = evidence.page(catalog, served.columns)
+        gr.HTML(shown, apply_default_css=False, js_on_load=_call(served, "site.js", "sections(element)"))
     with site.route("Conditions", "conditions"):
         _top("/conditions", served)
-        gr.HTML(grid.page(catalog), apply_default_css=False, js_on_load=_call(served, "site.js", "conditions(element)"))
+        gr.HTML(grid.page(catalog), apply_default_css=False, js_on_load=_call(served, "site.js", "sections(element)"))
     with site.route("Score a clip", "score"):
         _top("/score", served)
         score_page.build(catalog, served.url, score or bundle_scorer(catalog))
@@ -121,6 +125,9 @@ def _dataset_page(served: Served) -> None:
     def scores(numbers: list) -> str:
         return served.scores(*numbers)
 
+    def why(numbers: list) -> str:
+        return served.why(*numbers)
+
     def clip(numbers: list) -> dict[str, object]:
         return served.clip(*numbers)
 
@@ -133,7 +140,7 @@ def _dataset_page(served: Served) -> None:
         js_on_load=_linked_script(served),
         apply_default_css=False,
         elem_classes=["page"],
-        server_functions=[clips, scores, clip, listen],
+        server_functions=[clips, scores, why, clip, listen],
         catalog=served.catalog.for_browser(),
         files=served.url,
         elem_id="linked",

@@ -87,6 +87,7 @@ def _document(bundle: Bundle, table: Callable[[Rows], str], heading: str) -> str
         ("What phase 3 supports", _claims(results)),
         ("Shift adjustment", _adjustment(results)),
         ("What separates the classes without the model", _properties(results)),
+        ("What the score adds to the joint blind score", _added(results)),
         ("Controls", _controls(results)),
         ("Beside a reference target", _reference(results)),
         ("Random folds and folds by group", _grouping(results)),
@@ -216,6 +217,20 @@ def _properties(results: Mapping[str, Any]) -> Rows:
             value = interval(row, "auc", "auc_low", "auc_high")
             rows.append([row["dataset"], row["words"], *medians, row["unit"], value, p_value(row["q"])])
     return rows
+
+
+def _added(results: Mapping[str, Any]) -> Rows:
+    """Gain in AUC over the joint blind score alone, and the likelihood-ratio test of it."""
+    return [["dataset", "target", "gain in AUC", "p"]] + [
+        [
+            row["dataset"],
+            row["target"],
+            interval(row, "added_gain", "added_gain_low", "added_gain_high", sign="+"),
+            p_value(row["added_p"]),
+        ]
+        for row in results["verdicts"]
+        if row.get("added_gain") is not None
+    ]
 
 
 def _controls(results: Mapping[str, Any]) -> Rows:

@@ -7,6 +7,7 @@ so. Run ``python -m tests.fake_bundle FOLDER`` to have one.
 from __future__ import annotations
 
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,8 @@ import pandas as pd
 from precompute.bundle import Bundle, write_audio, write_bundle
 from precompute.conditions import CONDITIONS
 from precompute.indicators import EXTRAS, INDICATORS
+from precompute.statistics.intervals import Estimate
+from precompute.verdicts import Evidence, decide
 
 RATE = 8000
 WORDS = (
@@ -36,7 +39,7 @@ DATASETS = {"synthetic-clean": 0.0, "synthetic-shift": 1.6}
 """Name to how far blind features move the members."""
 TARGETS = {"synthetic-target": 1.6, "synthetic-target-weak": 0.35}
 """Name to how much the target remembers."""
-FAMILIES = ("metadata", "text", "acoustic", "joint", "boosted")
+FAMILIES = ("metadata", "text", "acoustic", "fingerprint", "joint", "boosted")
 READS = {"original": 1.0, "silence": 0.0, "silence_fixed": 0.0, "noise": 0.03, "noise_fixed": 0.0, "resynthesis": 0.1}
 """Share of the memory that shows under each condition, on generated and carried text."""
 MISSING_CLIP = "synthetic-clean/003"
@@ -95,6 +98,8 @@ def _blind(clips: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
     for family in FAMILIES:
         table[f"{family}_score"] = _sigmoid(0.7 * rng.standard_normal(len(clips)) + 0.7 * (shift - shift.mean()))
     table["metadata.duration_s"] = clips["duration_s"]
+    table["propensity"] = table["joint_score"]
+    table["overlap_weight"] = np.where(clips["label"] == 1, 1 - table["propensity"], table["propensity"])
     return table
 
 
@@ -120,6 +125,8 @@ def _scores(clips: pd.DataFrame, blind: pd.DataFrame, target: str, rng: np.rando
             table = table.assign(**numbers)
             table["mia_score"] = _sigmoid(1.5 * logit)
             table["mia_score_transfer"] = _sigmoid(1.2 * logit - 0.2)
+            headline = (condition, text) == ("original", "generated")
+            table["mia_score_adjusted"] = _sigmoid(1.5 * (logit - share * easy)) if headline else np.nan
             tables.append(table)
     frame = pd.concat(tables, ignore_index=True)
     silent = (
@@ -127,7 +134,9 @@ def _scores(clips: pd.DataFrame, blind: pd.DataFrame, target: str, rng: np.rando
         & (frame["scored_text"] == "generated")
         & frame["clip_id"].str.endswith("/005")
     )
-    frame.loc[silent, ["mia_score", "mia_score_transfer", *INDICATORS]] = np.nan  # a clip for which nothing was written
+    frame.loc[silent, ["mia_score", "mia_score_transfer", "mia_score_adjusted", *INDICATORS]] = (
+        np.nan
+    )  # a clip for which nothing was written
     return frame
 
 
@@ -251,7 +260,16 @@ def _results(clips: pd.DataFrame, scores: pd.DataFrame, blind: pd.DataFrame) -> 
     return {
         "blind": blind_rows,
         "mia": mia,
-        "indicators": [],
+        "indicators": [
+            {
+                **{"dataset": d, "target": t, "scored_text": text, "indicator": name, "p": 0.01, "q": 0.02 + 0.002 * i},
+                **{"auc": 0.7 - 0.005 * i, "auc_low": 0.62 - 0.005 * i, "auc_high": 0.78 - 0.005 * i},
+            }
+            for d in DATASETS
+            for t in TARGETS
+            for text in ("generated", "reference")
+            for i, name in enumerate(INDICATORS)
+        ],
         "correlation": [
             {
                 "dataset": d,
@@ -263,6 +281,9 @@ def _results(clips: pd.DataFrame, scores: pd.DataFrame, blind: pd.DataFrame) -> 
                 "pearson_p": 0.3,
                 "spearman": 0.1,
                 "n": 80,
+                "within": -0.05,
+                "within_low": -0.15,
+                "within_high": 0.05,
             }
             for d in DATASETS
             for t in TARGETS
@@ -285,7 +306,74 @@ def _results(clips: pd.DataFrame, scores: pd.DataFrame, blind: pd.DataFrame) -> 
             for b in DATASETS
         ],
         "conditions": [row for row in conditions if row],
-        "verdicts": [_verdict(d, t, mia, blind_rows) for d in DATASETS for t in TARGETS],
+        "verdicts": [_verdict(d, t, mia, blind_rows, scores, blind) for d in DATASETS for t in TARGETS],
+        "properties": [_property(name, rows) for name, rows in blind.groupby("dataset", sort=False)],
+        "adjustment": [_adjustment(name, rows) for name, rows in blind.groupby("dataset", sort=False)],
+        "pairs": [
+            {"dataset": d, "member": member, "non_member": other, "distance": 0.1 * (i + 1)}
+            for d, rows in clips.groupby("dataset", sort=False)
+            for i, (member, other) in enumerate(
+                zip(rows[rows["label"] == 1]["clip_id"], rows[rows["label"] == 0]["clip_id"], strict=True)
+            )
+        ],
+        "claims": [
+            {"dataset": d, "target": t, "claim": "open", "sentence": "open: invented, so nothing is settled."}
+            for d in DATASETS
+            for t in TARGETS
+        ],
+        "controls": [
+            {
+                **{
+                    "dataset": d,
+                    "target": t,
+                    "control": name,
+                    "n": 80,
+                    "method": "invented",
+                    "held": "random" not in name,
+                },
+                **{"auc": 0.5, "auc_low": 0.42, "auc_high": 0.58},
+            }
+            for d in DATASETS
+            for t in TARGETS
+            for name in ("random labels", "members against members")
+        ],
+        "reference": [
+            {
+                **{"dataset": d, "target": "synthetic-target", "reference": "synthetic-target-weak", "p": 0.2},
+                **{"kind": "difference", "auc": 0.55, "auc_low": 0.45, "auc_high": 0.65, "method": "invented"},
+            }
+            for d in DATASETS
+        ],
+        "grouping": [],
+    }
+
+
+def _property(dataset: str, rows: pd.DataFrame) -> dict:
+    """Compare lengths; the q is invented, low where a shift was."""
+    lengths = {
+        label: part["metadata.duration_s"].quantile([0.05, 0.25, 0.5, 0.75, 0.95]).tolist()
+        for label, part in rows.groupby("label")
+    }
+    return {
+        **{"dataset": dataset, "property": "metadata.duration_s", "words": "length", "unit": "s"},
+        **_auc(rows["metadata.duration_s"], rows["label"]),
+        "q": 0.001 if DATASETS[dataset] else 0.6,
+        "member_quantiles": lengths[1],
+        "non_member_quantiles": lengths[0],
+    }
+
+
+def _adjustment(dataset: str, rows: pd.DataFrame) -> dict:
+    n = int((rows["label"] == 1).sum())
+    effective = {
+        label: float(part["overlap_weight"].sum() ** 2 / (part["overlap_weight"] ** 2).sum())
+        for label, part in rows.groupby("label")
+    }
+    return {
+        **{"dataset": dataset, "n_member": n, "n_non_member": len(rows) - n, "lost": None, "design": "No groups."},
+        **{"effective_member": effective[1], "effective_non_member": effective[0]},
+        **{"balance_before": 0.5 + 0.2 * bool(DATASETS[dataset]), "balance": 0.51, "balance_expected": 0.5},
+        **{"largest_difference_before": 1.2, "largest_difference": 0.1},
     }
 
 
@@ -312,30 +400,51 @@ def _condition_row(names: dict, condition: str, cells: list[dict]) -> dict | Non
     }
 
 
-def _verdict(dataset: str, target: str, mia: list[dict], blind: list[dict]) -> dict:
+def _verdict(
+    dataset: str, target: str, mia: list[dict], blind: list[dict], scores: pd.DataFrame, table: pd.DataFrame
+) -> dict:
+    """Decide as an audit does; p-values and draws are invented."""
     wanted = {"dataset": dataset, "target": target, "condition": "original", "scored_text": "generated", "fit": "refit"}
     row = next(r for r in mia if all(r[key] == value for key, value in wanted.items()))
-    best = max((r for r in blind if r["dataset"] == dataset), key=lambda r: r["auc"])
-    shifted = DATASETS[dataset] > 0
-    word = "NOT AUDITABLE" if shifted else ("LEAK" if row["auc_low"] > best["auc_high"] else "UNDECIDED")
+    families = [(r["family"], _estimate(r)) for r in blind if r["dataset"] == dataset]
+    cell = scores.query(
+        "dataset == @dataset and target == @target and condition == 'original' and scored_text == 'generated'"
+    )
+    weights = table[table["dataset"] == dataset].set_index("clip_id").loc[cell["clip_id"], "overlap_weight"].to_numpy()
+    found = _auc(cell["mia_score_adjusted"], cell["label"], weights)
+    adjusted = _estimate(found)
+    p_holm = 0.004 if adjusted.low > 0.5 else 0.8
+    decided = decide(
+        Evidence(
+            **{"dataset": dataset, "target": target, "attack": _estimate(row), "adjusted": adjusted},
+            **{"p": p_holm / 4, "p_holm": p_holm, "tests": 4, "draws": 999, "lost": None, "enough_groups": True},
+            **{"groups": "No groups.", "blind": families, "direction": [("generated", _estimate(row))]},
+        )
+    )
     return {
-        **{"dataset": dataset, "target": target, "phase1": "SHIFTED" if shifted else "UNDECIDED", "verdict": word},
-        "sentence": f"Invented: membership AUC {row['auc']:.2f} [{row['auc_low']:.2f}, {row['auc_high']:.2f}] "
-        f"on made-up scores.",
-        "reasons": [
-            "These numbers were drawn at random to try the page out.",
-            f"Strongest blind family: {best['family']}.",
-        ],
+        **{"dataset": dataset, "target": target, "phase1": decided.phase1, "verdict": decided.verdict},
+        **{"sentence": decided.sentence, "phase1_sentence": decided.phase1_sentence},
+        "reasons": [decided.phase1_sentence, *(step.because for step in decided.steps)],
+        "steps": [asdict(step) for step in decided.steps],
+        "changes": list(decided.changes),
         **{key: row[key] for key in ("n_member", "n_non_member", "auc", "auc_low", "auc_high")},
-        **{"blind_family": best["family"], "blind_auc": best["auc"], "blind_low": best["auc_low"]},
-        **{
-            "blind_high": best["auc_high"],
-            "direction_auc": 0.6,
-            "truth": "invented",
-            "trained_members": not shifted,
-            "trained_non_members": False,
-        },
+        **{"adjusted_auc": found["auc"], "adjusted_low": found["auc_low"], "adjusted_high": found["auc_high"]},
+        **{"p": p_holm / 4, "p_holm": p_holm, "tests": 4, "draws": 999, "detectable": decided.detectable},
+        **{"blind_family": decided.blind_family, "blind_auc": decided.blind.auc, "blind_low": decided.blind.low},
+        **{"blind_high": decided.blind.high, "direction_auc": decided.direction_auc},
+        **{"excluded_member": 1, "excluded_non_member": 0, "excluded_p": 1.0},
+        **{"added_gain": 0.1, "added_gain_low": 0.05, "added_gain_high": 0.15, "added_p": 0.0004},
+        **{"tpr_at_0.01": None, "tpr_at_0.01_needs": 1000, "tpr_at_0.001": None, "tpr_at_0.001_needs": 10000},
+        "truth": "invented",
+        "trained_members": not DATASETS[dataset],
+        "trained_non_members": False,
     }
+
+
+def _estimate(row: dict) -> Estimate:
+    error = (row["auc_high"] - row["auc_low"]) / 3.92
+    limits = (row["auc"] - 1.645 * error, row["auc"] + 1.645 * error)
+    return Estimate(row["auc"], row["auc_low"], row["auc_high"], *limits, error, row["n_member"], row["n_non_member"])
 
 
 def _word_error(rows: pd.DataFrame) -> dict:
@@ -345,15 +454,14 @@ def _word_error(rows: pd.DataFrame) -> dict:
     }
 
 
-def _auc(scores: pd.Series, labels: pd.Series) -> dict:
+def _auc(scores: pd.Series, labels: pd.Series, weights: np.ndarray | None = None) -> dict:
     """AUC with the Hanley and McNeil (1982) standard error, good enough for invented numbers."""
-    kept = scores.notna()
-    values, labels = scores[kept].to_numpy(), labels[kept].to_numpy()
+    kept = scores.notna().to_numpy()
+    values, labels = scores.to_numpy()[kept], labels.to_numpy()[kept]
+    w = np.ones(len(kept))[kept] if weights is None else weights[kept]
     n, m = int(labels.sum()), int((1 - labels).sum())
-    auc = float(
-        (values[labels == 1][:, None] > values[labels == 0]).mean()
-        + 0.5 * (values[labels == 1][:, None] == values[labels == 0]).mean()
-    )
+    higher = np.sign(values[labels == 1][:, None] - values[labels == 0]) / 2 + 0.5
+    auc = float(np.average(higher, weights=np.outer(w[labels == 1], w[labels == 0])))
     q1, q2 = auc / (2 - auc), 2 * auc**2 / (1 + auc)
     error = np.sqrt((auc * (1 - auc) + (n - 1) * (q1 - auc**2) + (m - 1) * (q2 - auc**2)) / (n * m))
     return {

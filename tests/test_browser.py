@@ -126,7 +126,7 @@ def lonely_point(visit: Visit) -> int:
     )
 
 
-@pytest.mark.parametrize("path", ["/", "/dataset", "/conditions", "/score", "/method"])
+@pytest.mark.parametrize("path", ["/", "/dataset", "/evidence", "/conditions", "/score", "/method"])
 def test_every_page_opens_without_errors_outside_requests_or_sideways_scrolling(visit, path):
     page = visit.open(path)
     expect(page.locator("h1").first).to_be_visible()
@@ -216,6 +216,84 @@ def test_the_roc_in_the_page_has_the_area_of_the_results(visit):
     visit.open("/dataset")
     area, stated = visit.explorer("[e.curve.auc, e.columns.auc.generated.refit.auc]")
     assert area == pytest.approx(stated, abs=1e-6)
+
+
+def test_the_adjusted_curve_in_the_page_has_the_area_of_the_results(visit):
+    page = visit.open("/dataset?dataset=synthetic-shift")
+    kinds = visit.explorer("e.others.map((other) => other.kind)")
+    area, stated = visit.explorer("[e.others[0].curve.auc, e.catalog.verdicts['1.0'].adjusted.auc]")
+    assert kinds == ["adjusted", "blind"] and area == pytest.approx(stated, abs=2e-3)
+    roc = page.locator('[data-part="roc"]')
+    expect(roc.locator("polyline.curve")).to_have_count(3)
+    expect(roc.locator(".name text").first).to_have_text(re.compile(r"^raw 0\.\d\d \["))
+    page.locator('[data-part="input"]').select_option("3")
+    expect(roc.locator("polyline.curve")).to_have_count(2)
+
+
+def test_the_band_of_the_roc_is_wilsons_and_holds_the_curve(visit):
+    from scipy.stats import binomtest
+
+    visit.open("/dataset")
+    assert visit.explorer("e.roc.host.querySelectorAll('.band').length") == 1
+    limits, band = visit.page.evaluate(
+        "async () => { const m = await import(window.explorer.files + '/common.js');"
+        "return [m.wilson(5, 40), m.rocBand({tp: [0, 20, 40], fp: [0, 4, 40], members: 40, nonmembers: 40})]; }"
+    )
+    assert limits == pytest.approx(list(binomtest(5, 40).proportion_ci(0.975, method="wilson")), abs=1e-4)
+    low_false, high_true = band[2]
+    assert low_false < 0.1 and high_true > 0.5
+
+
+def test_the_threshold_moves_within_a_frame(visit):
+    visit.open("/dataset")
+    spent = visit.explorer(
+        "(() => { const start = performance.now(); for (let i = 0; i < 60; i += 1) e.moveThreshold(i / 60);"
+        "return (performance.now() - start) / 60; })()"
+    )
+    assert spent < 16
+
+
+def test_why_unfolds_into_the_questions_and_leads_to_the_evidence(visit):
+    page = visit.open("/dataset")
+    page.get_by_text("Why this verdict").click()
+    expect(page.locator('[data-part="why"] ol.steps li').first).to_contain_text("Could the clips be scored at all?")
+    page.locator('[data-part="evidence"]').click()
+    expect(page.locator("section[data-grid]:visible").first).to_contain_text("In numbers")
+
+
+def test_a_term_explains_itself_on_tap(visit):
+    page = visit.open("/")
+    term = page.locator("thead abbr").last
+    term.focus()
+    shown = term.evaluate("(node) => [getComputedStyle(node, '::after').content, node.title]")
+    assert shown[1][:20] in shown[0]
+
+
+def test_matched_pairs_are_heard_side_by_side_and_stepped_by_key(visit):
+    page = visit.open("/dataset?dataset=synthetic-shift&pair=3")
+    pairs = page.locator('[data-part="pairs"]')
+    pairs.scroll_into_view_if_needed()
+    expect(pairs.locator('[data-part="pair-count"]')).to_contain_text("Pair 3 of 24")
+    member, other = visit.explorer("e.base.pairs[2].slice(0, 2).map((i) => e.base.id[i])")
+    expect(pairs.locator('[data-side="member"] .name')).to_have_text(member)
+    expect(pairs.locator('[data-side="nonmember"] .name')).to_have_text(other)
+    for side in (0, 1):
+        pairs.get_by_role("button", name="Play").first.click()
+        visit.until(f"e.pairs.sides[{side}].player.playing")
+    assert visit.explorer("e.pairs.sides[0].player.playing") is False
+    pairs.focus()
+    page.keyboard.press("n")
+    visit.until("e.pairs.at === 3 && location.search.includes('pair=4')")
+    page.keyboard.press("ArrowLeft")
+    visit.until("e.pairs.at === 2 && e.panel.index === null")
+    pairs.locator('[data-side="member"] .name').click()
+    expect(page.locator('[data-part="name"]')).to_have_text(member)
+
+
+def test_a_pair_without_audio_says_so(visit):
+    page = visit.open("/dataset?pair=4")
+    page.locator('[data-part="pairs"]').scroll_into_view_if_needed()
+    expect(page.locator('[data-side="member"] .note')).to_contain_text("no audio of this clip")
 
 
 def test_the_filter_shows_counts_steps_and_highlights_the_same_clips(visit):

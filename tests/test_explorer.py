@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 import subprocess
@@ -14,12 +15,15 @@ import pytest
 import soundfile
 from fake_bundle import MISSING_CLIP, TARGETS, write_fake_bundle
 
-from explorer import grid, method, overview, score_page, single
+from explorer import evidence, grid, method, overview, score_page, single, study, terms
 from explorer.catalog import Catalog
+from explorer.columns import Columns
 from explorer.served import STATIC, Served, read_light
 from explorer.site import table_of
 from precompute.bundle import audio_file
 from precompute.clips import InputError
+from precompute.statistics.intervals import Estimate
+from precompute.verdicts import QUESTIONS, Evidence, decide
 
 ROOT = Path(__file__).parent.parent
 REFUSED = "This clip is unlike the dataset."
@@ -231,20 +235,181 @@ def test_every_page_escapes_what_comes_from_a_bundle(catalog):
     audit = json.loads(json.dumps(catalog.bundle.audit))
     for row in (*audit["datasets"], *audit["targets"]):
         row.update(title=attack, description=attack, attribution=attack, family=attack, prompt=attack)
-    verdicts = [{**row, "sentence": attack, "verdict": attack} for row in catalog.bundle.results["verdicts"]]
-    results = {**catalog.bundle.results, "verdicts": verdicts}
+    results = json.loads(json.dumps(catalog.bundle.results))
+    for row in results["verdicts"]:
+        row.update(sentence=attack, verdict=attack, phase1_sentence=attack, changes=[attack])
+        row["steps"] = [{"question": attack, "answer": True, "because": attack}]
+    for row in (*results["properties"], *results["adjustment"], *results["controls"], *results["claims"]):
+        row.update(
+            words=attack, unit=attack, design=attack, control=attack, method=attack, claim=attack, sentence=attack
+        )
     bundle = replace(catalog.bundle, audit=audit | {"part": attack}, results=results)
     hostile = Catalog(bundle)
-    for page in (overview.overview(hostile), overview.heatmaps(hostile), grid.page(hostile), method.page(hostile)):
+    pages = [overview.overview(hostile), overview.heatmaps(hostile), grid.page(hostile), method.page(hostile)]
+    pages.append(evidence.page(hostile, Columns(hostile)))
+    for page in pages:
         assert attack not in page
         assert "onerror" in page
 
 
 def test_the_overview_names_every_pair_with_verdict_numbers_and_part(catalog):
     page = overview.overview(catalog)
-    assert "This bundle audits a part of each dataset" in page
+    assert "This bundle audits a part of each dataset" in page and "corrected over all 4 rows" in page
     for row in catalog.bundle.results["verdicts"]:
+        assert f"{row['adjusted_auc']:.2f} [{row['adjusted_low']:.2f}" in page
         assert row["verdict"] in page and f"{row['auc']:.2f} [{row['auc_low']:.2f}" in page
+
+
+def test_the_evidence_page_asks_every_question_that_was_asked_with_its_answer_and_number(catalog):
+    page = evidence.page(catalog, Columns(catalog))
+    for row in catalog.bundle.results["verdicts"]:
+        for step in row["steps"]:
+            assert html.escape(step["question"]) in page and html.escape(step["because"]) in page
+        assert all(html.escape(change) in page for change in row["changes"])
+
+
+def test_a_control_that_did_not_hold_is_named_and_counted(catalog):
+    page = evidence.controls(catalog, "synthetic-clean", "synthetic-target")
+    assert page.count("<strong>not held</strong>") == 1
+    assert "Of the 8 controls of this bundle 4 did not hold" in page
+
+
+def test_a_low_rate_is_a_share_with_its_interval_or_the_number_of_clips_it_takes():
+    known = {"tpr_at_0.01": 0.123, "tpr_at_0.01_low": 0.1, "tpr_at_0.01_high": 0.15}
+    assert evidence.low_rate(known, "0.01") == "12.3% [10.0, 15.0]"
+    few = {"tpr_at_0.01": None, "tpr_at_0.01_needs": 1000, "n_non_member": 277}
+    assert evidence.low_rate(few, "0.01") == "needs 1,000 non-members, there are 277"
+
+
+def length(q: float, member: float, other: float) -> dict:
+    quantiles = {"member_quantiles": [0, 1, member, 9, 10], "non_member_quantiles": [0, 1, other, 9, 10]}
+    auc = 0.7 if member > other else 0.3
+    return {"property": "metadata.duration_s", "words": "length", "unit": "s", "auc": auc, "q": q, **quantiles}
+
+
+def test_what_separates_the_classes_is_said_in_words_with_both_medians():
+    assert evidence.difference([length(0.01, 3.14, 1.9)]) == "Members are longer: 3.14 s against 1.9 s (median)"
+    assert evidence.difference([length(0.01, 1.9, 3.14)]) == "Members are shorter: 1.9 s against 3.14 s (median)"
+    other = length(0.01, 128_010.0, 127_990.0) | {"property": "x", "words": "bit rate", "unit": "bit/s"}
+    assert "Members have more of this: bit rate, 128,010 bit/s against 127,990 bit/s" in evidence.difference([other])
+
+
+def test_a_property_that_does_not_hold_after_correction_is_not_called_a_difference():
+    assert "No single property" in evidence.difference([length(0.2, 3.1, 1.9)])
+
+
+def test_the_share_of_clips_per_class_is_drawn_on_one_scale(catalog):
+    page = evidence.separation(catalog, 1)
+    row = catalog.rows("properties")[1]
+    assert row["dataset"] == "synthetic-shift" and page.count("<circle") == 2
+    assert evidence.amount(row, "member") in page
+
+
+def case(**changed) -> Evidence:
+    """Evidence of a clear leak without a shift, but for what a test changes."""
+    sure = Estimate(0.8, 0.75, 0.85, 0.76, 0.84, 0.025, 500, 500)
+    same = Estimate(0.5, 0.48, 0.52, 0.48, 0.52, 0.01, 500, 500)
+    usual = {"dataset": "d", "target": "t", "attack": sure, "adjusted": sure, "p": 0.001, "p_holm": 0.001, "tests": 1}
+    usual |= {"draws": 999, "lost": None, "enough_groups": True, "groups": "", "blind": [("text", same)]}
+    return Evidence(**(usual | {"direction": [("generated", sure)]} | changed))
+
+
+LOW = Estimate(0.2, 0.15, 0.25, 0.16, 0.24, 0.025, 500, 500)
+SHIFT = Estimate(0.9, 0.88, 0.92, 0.88, 0.92, 0.01, 500, 500)
+
+
+@pytest.mark.parametrize(
+    ("question", "word", "found"),
+    [
+        ("scored", "UNDECIDED", case(attack=None, adjusted=None)),
+        ("overlap", "NOT AUDITABLE", case(lost="too few")),
+        ("direction", "LEAK", case()),
+        ("direction", "REVERSED", case(direction=[("generated", LOW)])),
+        ("direction", "UNDECIDED", case(direction=[])),
+        ("groups", "UNDECIDED", case(enough_groups=False)),
+        ("power", "UNDECIDED", case(p_holm=0.5, adjusted=replace(LOW, se=0.05))),
+        ("shift", "SHIFT ONLY", case(p_holm=0.5, blind=[("text", SHIFT)])),
+        ("shift", "NO LEAK SEEN", case(p_holm=0.5)),
+    ],
+)
+def test_the_drawn_decision_ends_where_the_decision_ends(question, word, found):
+    decided = decide(found)
+    assert (decided.steps[-1].question, decided.verdict) == (QUESTIONS[question], word)
+    assert word in method.ENDINGS[question][1].split(", ")
+
+
+def studied() -> dict:
+    def rates(name: str, value: float | None) -> dict:
+        near = None if value is None else 0.02
+        return {name: value, f"{name}_low": near and max(0, value - near), f"{name}_high": near and value + near}
+
+    def row(world: str, method: str, false: float | None, power: float | None) -> dict:
+        other = {"wrong": 0.01, "false_shifted": None, "coverage_raw": 0.95, "coverage_adjusted": 0.95}
+        return {
+            **{"world": world, "description": "<b>nothing", "expected": "no LEAK", "n_per_class": 500, "effect": None},
+            **{"draws": 1000, "method": method, "verdicts": {"UNDECIDED": 1000}, **rates("false_leak", false)},
+            **{key: found for name, value in other.items() for key, found in rates(name, value).items()},
+            **rates("power", power),
+        }
+
+    rules = ("audit", "paper 0.55", "paper 0.67")
+    rows = [row("S0", rule, 0.01, None) for rule in rules] + [row("S2", rule, None, 0.8) for rule in rules]
+    trained = {"world": "S5", "seed": 0, "expected": "bound", "sentences": ["open"], "right": False}
+    return {"command": "validate", "versions": {}, "rows": rows, "trained": [trained], "embedded": []}
+
+
+def test_the_study_is_drawn_with_its_rates_for_the_audit_and_for_the_papers_rule(tmp_path):
+    (tmp_path / "study.json").write_text(json.dumps(studied()))
+    page = study.section(study.read_study(tmp_path / "study.json"))
+    drawn = page.split("<details>")[0]
+    assert drawn.count('class="value"') == 4 and drawn.count("1.0% [0.0, 3.0]") == 2
+    assert drawn.count("does not apply") == 2 and "<b>" not in page and "WRONG" in page
+
+
+def test_a_study_that_was_not_run_is_said_to_be_missing(tmp_path):
+    assert "was not run" in study.section(study.read_study(tmp_path / "study.json"))
+
+
+def test_every_term_can_be_reached_and_explains_itself():
+    for name, why in terms.TERMS.items():
+        assert terms.term(name) == f'<abbr tabindex="0" title="{html.escape(why)}">{html.escape(name)}</abbr>'
+
+
+def test_a_bundle_from_before_the_adjustment_still_opens_on_every_page(catalog):
+    keys = ("blind", "mia", "indicators", "correlation", "heatmap", "conditions", "verdicts")
+    results = {key: catalog.bundle.results[key] for key in keys}
+    new = ("steps", "changes", "adjusted_auc", "adjusted_low", "adjusted_high", "p_holm", "phase1_sentence")
+    results["verdicts"] = [{k: v for k, v in row.items() if k not in new} for row in results["verdicts"]]
+    blind = catalog.bundle.blind.drop(columns=["overlap_weight", "propensity", "fingerprint_score"])
+    scores = catalog.bundle.scores.drop(columns="mia_score_adjusted")
+    old = Catalog(replace(catalog.bundle, results=results, blind=blind, scores=scores))
+    for page in (overview.overview(old), grid.page(old), method.page(old), evidence.page(old, Columns(old))):
+        assert page.startswith('<div class="page">')
+    assert results["verdicts"][0]["reasons"][0] in html.unescape(evidence.page(old, Columns(old)))
+    columns = Columns(old)
+    assert columns.clips_file(0)["weight"] is None and columns.clips_file(0)["pairs"] == []
+    assert columns.scores_file(0, 0, 0)["adjusted"] is None
+    Served.open(old).close()
+
+
+def test_weights_pairs_and_adjusted_scores_are_in_the_order_of_the_clips(served):
+    base, columns = fetched(served, served.clips(1)), fetched(served, served.scores(1, 0, 0))
+    row = served.catalog.rows("pairs")[12]
+    assert [base["id"][i] for i in base["pairs"][0][:2]] == [row["member"], row["non_member"]]
+    verdict = served.catalog.verdicts["synthetic-shift", "synthetic-target"]
+    values = np.array([np.nan if value is None else value for value in columns["adjusted"]])
+    known, y, w = np.isfinite(values), np.array(base["label"]) == 1, np.array(base["weight"])
+    higher = np.sign(values[known & y][:, None] - values[known & ~y]) / 2 + 0.5
+    area = np.average(higher, weights=np.outer(w[known & y], w[known & ~y]))
+    assert area == pytest.approx(verdict["adjusted_auc"], abs=2e-3)
+    assert fetched(served, served.scores(1, 0, 1))["adjusted"] is None
+
+
+def test_why_is_answered_for_pairs_of_the_bundle_only(served):
+    assert html.escape(QUESTIONS["scored"]) in served.why(0, 0)
+    for pair in ((9, 0), (0, "0")):
+        with pytest.raises(InputError):
+            served.why(*pair)
 
 
 def test_the_method_page_explains_every_indicator_and_condition(catalog):

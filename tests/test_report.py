@@ -57,6 +57,9 @@ def test_controls_adjustment_and_changes_are_printed(bundle):
     for row in bundle.results["adjustment"]:
         assert f"{row['effective_member']:.0f} + {row['effective_non_member']:.0f}" in text
     assert all(change in flat for row in bundle.results["verdicts"] for change in row["changes"])
+    for row in bundle.results["verdicts"]:
+        gain = f"{row['added_gain']:+.2f} [{row['added_gain_low']:+.2f}, {row['added_gain_high']:+.2f}]"
+        assert f"{row['dataset']} {row['target']} {gain}" in flat
 
 
 def test_clips_that_could_not_be_scored_are_counted_by_class(bundle):

@@ -33,11 +33,11 @@ export const address = (path) => new URL(window.gradio_config?.root || '/', loca
 
 /**
  * ROC over scores with ties kept together; member if score >= threshold.
- * Returns arrays of equal length: threshold, tp, fp (counts), plus members, nonmembers, auc.
+ * Returns arrays of equal length: threshold, tp, fp (counts, or sums of `weights`), plus members, nonmembers, auc.
  */
-export function rocCurve(scores, labels) {
+export function rocCurve(scores, labels, weights = null) {
   const order = [];
-  for (let i = 0; i < scores.length; i += 1) if (known(scores[i])) order.push(i);
+  for (let i = 0; i < scores.length; i += 1) if (known(scores[i]) && (!weights || known(weights[i]))) order.push(i);
   order.sort((a, b) => scores[b] - scores[a]);
   const curve = { threshold: [Infinity], tp: [0], fp: [0], members: 0, nonmembers: 0, auc: 0.5 };
   let tp = 0;
@@ -46,7 +46,10 @@ export function rocCurve(scores, labels) {
   for (let at = 0; at < order.length; ) {
     const value = scores[order[at]];
     const before = { tp, fp };
-    for (; at < order.length && scores[order[at]] === value; at += 1) labels[order[at]] ? (tp += 1) : (fp += 1);
+    for (; at < order.length && scores[order[at]] === value; at += 1) {
+      const weight = weights ? weights[order[at]] : 1;
+      labels[order[at]] ? (tp += weight) : (fp += weight);
+    }
     area += (fp - before.fp) * (tp + before.tp) / 2;
     curve.threshold.push(value);
     curve.tp.push(tp);
@@ -56,6 +59,31 @@ export function rocCurve(scores, labels) {
   curve.nonmembers = fp;
   if (tp && fp) curve.auc = area / (tp * fp);
   return curve;
+}
+
+/** Wilson's interval of a share at 97.5%, so that two of them hold together with 95%. */
+export function wilson(count, total) {
+  const z = 2.2414;
+  const share = count / total;
+  const middle = share + (z * z) / (2 * total);
+  const half = z * Math.sqrt((share * (1 - share)) / total + (z * z) / (4 * total * total));
+  return [middle - half, middle + half].map((limit) => clamp(limit / (1 + (z * z) / total), 0, 1));
+}
+
+/** Outline of the 95% regions of (false, true) positive rates over the thresholds: points of a closed path, in [0, 1]. */
+export function rocBand(curve, steps = 120) {
+  const { tp, fp, members, nonmembers } = curve;
+  const upper = [[0, 0]];
+  const lower = [[0, 0]];
+  const count = Math.min(steps, tp.length - 1);
+  for (let step = 0; step <= count; step += 1) {
+    const at = Math.round((step * (tp.length - 1)) / Math.max(1, count));
+    const [trueLow, trueHigh] = wilson(tp[at], members);
+    const [falseLow, falseHigh] = wilson(fp[at], nonmembers);
+    upper.push([falseLow, trueHigh]);
+    lower.push([falseHigh, trueLow]);
+  }
+  return [...upper, [1, 1], ...lower.reverse()];
 }
 
 /** Position on the curve of a threshold: the last point whose threshold is >= it. */

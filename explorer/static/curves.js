@@ -1,5 +1,5 @@
 // Histogram and ROC as SVG: small, sharp, coloured by the style sheet, moved without redrawing.
-import { clamp, curveIndex, fixed, h, known, percent, score } from './common.js';
+import { clamp, curveIndex, fixed, h, known, percent, rocBand, score } from './common.js';
 
 const MARGIN = { left: 44, right: 12, top: 12, bottom: 36 };
 const BINS = 40;
@@ -111,7 +111,7 @@ export class Histogram {
   }
 }
 
-/** ROC curve with a dot that is the threshold. */
+/** ROC curve with a dot that is the threshold; other curves stand behind it, each named with its AUC. */
 export class Roc {
   constructor(host, onThreshold) {
     this.host = host;
@@ -128,19 +128,38 @@ export class Roc {
     return threshold[index];
   }
 
-  set(curve) {
-    this.curve = curve;
+  /** `label` names the curve; `others`: {kind, label, curve} of further ones, which nothing moves along. */
+  set(curve, label = '', others = []) {
+    Object.assign(this, { curve, label, others });
     this.draw();
+  }
+
+  line(kind, { tp, fp, members, nonmembers }) {
+    const points = tp.map((count, i) => `${this.plot.x(fp[i] / Math.max(1e-9, nonmembers)).toFixed(1)},${this.plot.y(count / Math.max(1e-9, members)).toFixed(1)}`);
+    return h('polyline', { class: `curve ${kind}`, points: points.join(' ') });
+  }
+
+  /** Names beside a piece of their lines, below the diagonal, where curves seldom are. */
+  names(rows) {
+    const { inner } = this.plot;
+    return rows.map(({ kind, label }, i) => {
+      const y = inner.y0 - 12 - 18 * (rows.length - 1 - i);
+      return h('g', { class: 'name' }, h('text', { x: inner.x1 - 34, y: y + 4, 'text-anchor': 'end' }, label),
+        h('line', { class: `curve ${kind}`, x1: inner.x1 - 28, x2: inner.x1 - 4, y1: y, y2: y }));
+    });
   }
 
   draw() {
     if (!this.curve) return;
     const plot = this.plot = frame(this.host, this.host.clientHeight || 220);
-    const { tp, fp, members, nonmembers } = this.curve;
     axes(plot, 'non-members wrongly flagged', 'members caught', [[0, '0'], [0.5, '0.5'], [1, '1']]);
     plot.svg.append(h('line', { class: 'chance', x1: plot.x(0), y1: plot.y(0), x2: plot.x(1), y2: plot.y(1) }));
-    const points = tp.map((count, i) => `${plot.x(fp[i] / Math.max(1, nonmembers))},${plot.y(count / Math.max(1, members))}`);
-    plot.svg.append(h('polyline', { class: 'curve', points: points.join(' ') }));
+    if (this.curve.members && this.curve.nonmembers) {
+      const band = rocBand(this.curve).map(([fp, tp]) => `${plot.x(fp).toFixed(1)},${plot.y(tp).toFixed(1)}`);
+      plot.svg.append(h('path', { class: 'band', d: `M${band.join('L')}Z` }));
+    }
+    plot.svg.append(...this.others.map(({ kind, curve }) => this.line(kind, curve)), this.line('raw', this.curve));
+    if (this.label) plot.svg.append(...this.names([{ kind: 'raw', label: this.label }, ...this.others]));
     this.dot = h('circle', { class: 'dot', r: 7, cx: 0, cy: 0 });
     plot.svg.append(this.dot);
     this.host.replaceChildren(plot.svg);
@@ -167,7 +186,8 @@ export function describeHistogram(scores, labels, threshold) {
     `threshold ${score(threshold)}.`;
 }
 
-export function describeRoc(curve, index) {
+export function describeRoc(curve, index, others = []) {
+  const further = others.length ? ` Beside it: ${others.map(({ label }) => label).join('; ')}.` : '';
   return `ROC curve, area ${fixed(curve.auc)}. At the threshold ${percent(curve.tp[index] / Math.max(1, curve.members))} of members ` +
-    `are caught and ${percent(curve.fp[index] / Math.max(1, curve.nonmembers))} of non-members wrongly flagged.`;
+    `are caught and ${percent(curve.fp[index] / Math.max(1, curve.nonmembers))} of non-members wrongly flagged.${further}`;
 }

@@ -5,6 +5,7 @@ import {
 import { Histogram, Roc, describeHistogram, describeRoc } from './curves.js';
 import { Scatter } from './scatter.js';
 import { ClipPanel } from './clip.js';
+import { Pairs } from './pairs.js';
 
 const DEFAULT_RATE = 0.05;
 const CHOICES = ['dataset', 'target', 'family', 'input', 'text', 'fit'];
@@ -28,6 +29,7 @@ export class Linked {
     this.panel = new ClipPanel(this.part('clip'), this.catalog, this.server, {
       input: (k) => this.change({ input: k }), step: (way) => this.step(way), close: () => this.pick(null),
     });
+    this.pairs = new Pairs(this.part('pairs'), this.server, { open: (i) => this.pick(i), moved: () => this.writeAddress() });
     this.scatter.onRecolour = () => this.ringWrong();
     this.settled = debounce(() => { this.ringWrong(); this.applyFilter(); this.writeAddress(); }, 120);
     this.sendTable = debounce(() => this.trigger(this.tableRequest()), 250);
@@ -55,6 +57,7 @@ export class Linked {
     s.fit = among(Object.keys(fits), query.get('fit'));
     s.family = query.get('blind') ?? datasets[s.dataset].families[0];
     s.clipId = query.get('clip');
+    s.pair = Math.max(0, Number.parseInt(query.get('pair') ?? '1', 10) - 1 || 0);
     s.threshold = query.get('threshold') === null ? null : Number.parseFloat(query.get('threshold'));
     if (!Number.isFinite(s.threshold)) s.threshold = null;
     Object.assign(s, { q: query.get('q') ?? '', label: query.get('label') ?? 'all', outcome: query.get('outcome') ?? 'all', sort: query.get('sort') ?? 'score' });
@@ -76,6 +79,7 @@ export class Linked {
     put('outcome', s.outcome, 'all');
     put('sort', s.sort, 'score');
     put('clip', s.clipId, null);
+    put('pair', (this.pairs?.at ?? s.pair) + 1, 1);
     return `${location.pathname}?${query}`;
   }
 
@@ -126,7 +130,10 @@ export class Linked {
     const elsewhere = 'dataset' in choice && choice.dataset !== this.state.dataset;
     if ('input' in choice && !elsewhere) this.panel.hear(choice.input);
     Object.assign(this.state, choice);
-    if (elsewhere) Object.assign(this.state, { clipId: null, threshold: null });
+    if (elsewhere) {
+      Object.assign(this.state, { clipId: null, threshold: null, pair: 0 });
+      this.pairs.at = 0;
+    }
     if ('target' in choice || 'text' in choice || 'fit' in choice) this.state.threshold = null;
     this.showChoices();
     this.writeAddress(true);
@@ -193,10 +200,12 @@ export class Linked {
     this.drawVerdict();
     this.filter();
     this.histogram.set(this.values, this.base.label);
-    this.roc.set(this.curve);
+    this.others = this.otherCurves();
+    this.roc.set(this.curve, `raw ${withInterval(this.columns.auc[s.text]?.[s.fit])}`, this.others);
     this.drawThreshold();
     this.drawHeadings();
     this.drawClip(play);
+    this.pairs.set(this.view(), s.pair);
     this.sendTable();
     await this.plotted;
     await this.drawScatter();
@@ -216,11 +225,34 @@ export class Linked {
     badge.textContent = row?.verdict ?? 'NO VERDICT';
     badge.className = `badge ${(row?.verdict ?? 'none').toLowerCase().replaceAll(' ', '-')}`;
     this.part('sentence').textContent = row?.sentence ?? 'This bundle holds no verdict for this pair.';
-    this.part('reasons').replaceChildren(...(row?.reasons ?? []).map((reason) => h('li', {}, reason)));
+    this.drawWhy(d, t);
     const truth = datasets[d].truth;
     this.part('truth-line').textContent = truth ? `Planted truth: ${truth}` : 'No planted truth: nobody knows the answer here.';
     this.part('about').textContent = `${datasets[d].title}. ${datasets[d].description}`;
     this.part('heading').textContent = `${datasets[d].name} × ${targets[t].name}`;
+  }
+
+  /** The questions behind the verdict, ready HTML from the server, where every name is escaped. */
+  async drawWhy(d, t) {
+    const query = new URLSearchParams({ dataset: this.catalog.datasets[d].name, target: this.catalog.targets[t].name });
+    this.part('evidence').href = address(`/evidence?${query}`);
+    if (this.asked === `${d}.${t}`) return;
+    this.asked = `${d}.${t}`;
+    const html = await this.server.why([d, t]).catch(() => '');
+    if (this.asked === `${d}.${t}`) this.part('why').innerHTML = html;
+  }
+
+  /** Curves beside the raw one: the shift-adjusted attack, where it is the same clips' and text's, and blind features. */
+  otherCurves() {
+    const { text, fit, family, dataset, target } = this.state;
+    const { base, columns } = this;
+    const others = [];
+    if (columns.adjusted && base.weight && text !== 'reference' && fit === 'refit') {
+      const label = `adjusted ${withInterval(this.catalog.verdicts[`${dataset}.${target}`]?.adjusted)}`;
+      others.push({ kind: 'adjusted', label, curve: rocCurve(columns.adjusted, base.label, base.weight) });
+    }
+    if (this.blind) others.push({ kind: 'blind', label: `blind ${withInterval(base.blind_auc[family])}`, curve: rocCurve(this.blind, base.label) });
+    return others;
   }
 
   drawHeadings() {
@@ -235,7 +267,16 @@ export class Linked {
     this.part('missing').textContent = missing ? `Without a score here: ${missing} (no token written, or this text not scored).` : '';
     this.part('scatter').setAttribute('aria-label', `Scatter of ${this.curve.members} members and ${this.curve.nonmembers} non-members: blind score across, membership score up. ` +
       `Membership AUC ${withInterval(auc)}, blind AUC ${withInterval(blind)}. The table below lists every point.`);
-    this.part('roc-title').textContent = auc ? `ROC, area ${withInterval(auc)}` : `ROC, area ${fixed(this.curve.auc)}`;
+    this.part('roc-title').textContent = this.rocFinding(auc);
+  }
+
+  /** The ROC's title is what it shows. */
+  rocFinding(auc) {
+    const row = this.catalog.verdicts[`${this.state.dataset}.${this.state.target}`];
+    if (!known(auc?.auc_low) || this.others[0]?.kind !== 'adjusted') return `ROC, area ${fixed(this.curve.auc)}`;
+    if (row?.adjusted.auc_low > 0.5 || ['LEAK', 'REVERSED'].includes(row?.verdict)) return 'The classes stay apart once what reaches the model is balanced';
+    if (auc.auc_low > 0.5) return 'Nothing clear is left once what reaches the model is balanced';
+    return 'Neither raw nor adjusted, the score is clearly above chance';
   }
 
   // ---- threshold ---------------------------------------------------------------------------------
@@ -257,7 +298,7 @@ export class Linked {
     range.value = String(Math.min(1, threshold));
     range.setAttribute('aria-valuetext', this.part('rule').textContent);
     this.part('histogram').setAttribute('aria-label', describeHistogram(this.values, this.base.label, threshold));
-    this.part('roc').setAttribute('aria-label', describeRoc(this.curve, at));
+    this.part('roc').setAttribute('aria-label', describeRoc(this.curve, at, this.others));
   }
 
   outcome(i) {

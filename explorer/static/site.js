@@ -51,29 +51,31 @@ function carryChoice(element) {
   }
 }
 
-/** The Conditions page: all grids are in the page, the address says which one is seen. */
-export function conditions(element) {
-  const dataset = element.querySelector('[data-part="dataset"]');
-  const target = element.querySelector('[data-part="target"]');
-  const fit = element.querySelector('[data-part="fit"]');
+/** A page whose sections are all in it: the address, and the selectors, say which ones are seen. */
+export function sections(element) {
+  const selects = [...element.querySelectorAll('.choices select')];
   const show = () => {
-    for (const grid of element.querySelectorAll('[data-grid]')) grid.hidden = grid.dataset.grid !== `${dataset.value}|${target.value}|${fit.value}`;
-    const found = element.querySelector('[data-grid]:not([hidden])');
-    element.querySelector('[data-part="none"]').hidden = Boolean(found);
+    const values = selects.map((select) => select.value);
+    // A section is named by the first one, two or all choices; one of a dataset alone stays while the target changes.
+    const wanted = values.map((_, count) => values.slice(0, count + 1).join('|'));
+    for (const part of element.querySelectorAll('[data-grid]')) part.hidden = !wanted.includes(part.dataset.grid);
+    const last = wanted[wanted.length - 1];
+    element.querySelector('[data-part="none"]').hidden = [...element.querySelectorAll('[data-grid]')].some((part) => part.dataset.grid === last);
   };
   const read = () => {
     const query = new URLSearchParams(location.search);
-    for (const [name, select] of [['dataset', dataset], ['target', target], ['fit', fit]]) {
-      const wanted = query.get(name);
+    for (const select of selects) {
+      const wanted = query.get(select.dataset.part);
       if ([...select.options].some((option) => option.value === wanted)) select.value = wanted;
     }
     show();
   };
   const write = () => {
-    history.pushState(null, '', `${location.pathname}?${new URLSearchParams({ dataset: dataset.value, target: target.value, fit: fit.value })}`);
+    const chosen = Object.fromEntries(selects.map((select) => [select.dataset.part, select.value]));
+    history.pushState(null, '', `${location.pathname}?${new URLSearchParams(chosen)}`);
     show();
   };
-  for (const select of [dataset, target, fit]) select.addEventListener('change', write);
+  for (const select of selects) select.addEventListener('change', write);
   window.addEventListener('popstate', read);
   read();
   element.dataset.ready = 'true';
