@@ -210,11 +210,22 @@ def run_validate(options: argparse.Namespace) -> None:
     rows = study.run(todo, options.out / "draws.jsonl", options.jobs)
     trained = [] if options.trained is None else readings.read_folder(options.trained)
     embedded = [] if options.bundle is None else readings.read_embedded(options.bundle)
-    found = study.summarise(rows, f"python -m precompute validate --draws {options.draws}", trained, embedded)
+    found = study.summarise(rows, command_of(options), trained, embedded)
     print(study.printed(found), end="")
     if options.publish:
         study.PUBLISHED.write_text(json.dumps(found, indent=1) + "\n")
         print(f"published: {study.PUBLISHED.name}")
+
+
+def command_of(options: argparse.Namespace) -> str:
+    """Spell the command that makes a study again; folders are named by what they hold."""
+    parts = ["python -m precompute validate"]
+    parts += [f"--draws {options.draws}"] if options.draws != 1000 else []
+    parts += [f"--world {name}" for name in options.world or ()]
+    parts += [f"--per-class {n}" for n in options.per_class or ()]
+    parts += ["--trained DIR"] if options.trained else []
+    parts += ["--bundle bundles/full"] if options.bundle else []
+    return " ".join(parts)
 
 
 def run_datasets(_options: argparse.Namespace) -> None:
