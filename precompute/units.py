@@ -183,5 +183,7 @@ def _said(n_groups: int, nested: bool, sizes: Sequence[int | None], units: np.nd
     if n_groups >= ENOUGH_GROUPS:
         return f"Each of {n_groups} groups may hold both classes; groups stay together in every fold and resample."
     if n_groups:
+        if n_groups == 1:
+            return "One group holds both classes, so what is said holds for it; clips are the units."
         return f"The {n_groups} groups hold both classes, so what is said holds for these groups; clips are the units."
     return f"No groups are given; {len(np.unique(units))} clips or sets of copies are taken as independent."
