@@ -220,6 +220,7 @@ def boosted_check(matrix: np.ndarray, labels: np.ndarray, weights: np.ndarray, f
         Out-of-fold centred logits; the balance is their weighted AUC.
     """
     from sklearn.ensemble import HistGradientBoostingClassifier
+    from threadpoolctl import threadpool_limits
 
     from precompute.blind.trees import binned
 
@@ -232,7 +233,8 @@ def boosted_check(matrix: np.ndarray, labels: np.ndarray, weights: np.ndarray, f
             if y.min() == y.max():  # labels drawn by group can leave a training part one class
                 continue
             model = HistGradientBoostingClassifier(max_iter=40, max_leaf_nodes=7, early_stopping=False, random_state=0)
-            model.fit(x, y, sample_weight=balanced(y, weights[training, draw]))
+            with threadpool_limits(1):  # as in `trees_fold`
+                model.fit(x, y, sample_weight=balanced(y, weights[training, draw]))
             logits[~training, draw] = model.decision_function(new) - model.decision_function(x).mean()
     return logits
 

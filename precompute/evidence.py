@@ -123,9 +123,12 @@ def find(
     -------
     Findings
     """
+    from threadpoolctl import threadpool_limits
+
     found = Findings({}, {}, {}, {})
     jobs = scores[["dataset", "target"]].drop_duplicates()
-    with tqdm(total=len(jobs), desc="verdicts", unit="verdict", disable=None) as bar:
+    # Matrices are small: a second thread gains little, and costs much where the cores are busy.
+    with threadpool_limits(1), tqdm(total=len(jobs), desc="verdicts", unit="verdict", disable=None) as bar:
         for name, part in jobs.groupby("dataset", sort=False):
             rows = blind[blind["dataset"] == name]
             data = dataset_of(str(name), clips, seed)

@@ -31,6 +31,7 @@ def trees_fold(values: np.ndarray, labels: np.ndarray, training: np.ndarray, hel
         Logits less their mean over the training clips; higher is more member-like.
     """
     from sklearn.ensemble import HistGradientBoostingClassifier
+    from threadpoolctl import threadpool_limits
 
     rows, new = binned(values[training], values[held])
     model = HistGradientBoostingClassifier(
@@ -41,7 +42,11 @@ def trees_fold(values: np.ndarray, labels: np.ndarray, training: np.ndarray, hel
         early_stopping=False,
         class_weight="balanced",
         random_state=0,
-    ).fit(rows, labels[training])
+    )
+    with threadpool_limits(
+        1
+    ):  # on so few clips a second thread only waits for the first, and long where cores are busy
+        model.fit(rows, labels[training])
     return model.decision_function(new) - model.decision_function(rows).mean()
 
 
