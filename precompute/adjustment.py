@@ -225,17 +225,19 @@ def boosted_check(matrix: np.ndarray, labels: np.ndarray, weights: np.ndarray, f
     from precompute.blind.trees import binned
 
     logits = np.zeros(labels.shape)
-    for fold in np.unique(folds):
-        training = folds != fold
-        x, new = binned(matrix[training], matrix[~training])
-        for draw in range(labels.shape[1]):
-            y = labels[training, draw]
-            if y.min() == y.max():  # labels drawn by group can leave a training part one class
-                continue
-            model = HistGradientBoostingClassifier(max_iter=40, max_leaf_nodes=7, early_stopping=False, random_state=0)
-            with threadpool_limits(1):  # as in `trees_fold`
+    with threadpool_limits(1):  # as in `trees_fold`
+        for fold in np.unique(folds):
+            training = folds != fold
+            x, new = binned(matrix[training], matrix[~training])
+            for draw in range(labels.shape[1]):
+                y = labels[training, draw]
+                if y.min() == y.max():  # labels drawn by group can leave a training part one class
+                    continue
+                model = HistGradientBoostingClassifier(
+                    max_iter=40, max_leaf_nodes=7, early_stopping=False, random_state=0
+                )
                 model.fit(x, y, sample_weight=balanced(y, weights[training, draw]))
-            logits[~training, draw] = model.decision_function(new) - model.decision_function(x).mean()
+                logits[~training, draw] = model.decision_function(new) - model.decision_function(x).mean()
     return logits
 
 
