@@ -206,8 +206,8 @@ def run_validate(options: argparse.Namespace) -> None:
             raise InputError(f"no such world: {name} (there are {', '.join(known)})")
     if any(n < 40 for n in options.per_class or ()):
         raise InputError("a world is drawn with at least 40 clips per class")
-    todo = study.jobs(options.draws, options.world, options.per_class)
-    rows = study.run(todo, options.out / "draws.jsonl", options.jobs)
+    drawn_jobs = study.jobs(options.draws, options.world, options.per_class)
+    rows = study.run(drawn_jobs, options.out / "draws.jsonl", options.jobs)
     trained = [] if options.trained is None else readings.read_folder(options.trained)
     embedded = [] if options.bundle is None else readings.read_embedded(options.bundle)
     found = study.summarise(rows, command_of(options), trained, embedded)

@@ -64,12 +64,12 @@ def one(job: Job) -> dict[str, Any]:
         return (simulated.audit_draw if job[0] in simulated.WORLDS else grids.read_draw)(*job)
 
 
-def run(todo: Sequence[Job], log: Path, workers: int | None = None) -> list[dict[str, Any]]:
+def run(drawn_jobs: Sequence[Job], log: Path, workers: int | None = None) -> list[dict[str, Any]]:
     """Make the draws that the log lacks, appending each as it is done; a stopped study goes on where it was.
 
     Parameters
     ----------
-    todo : sequence of Job
+    drawn_jobs : sequence of Job
     log : Path
         Lines of JSON, one a draw.
     workers : int or None
@@ -78,22 +78,24 @@ def run(todo: Sequence[Job], log: Path, workers: int | None = None) -> list[dict
     Returns
     -------
     list of dict
-        The wanted draws, old and new, in the order of `todo`.
+        The wanted draws, old and new, in the order of `drawn_jobs`.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     done = {key(row): row for row in read_log(log)}
-    missing = [job for job in todo if job not in done]
+    missing = [job for job in drawn_jobs if job not in done]
     with (
         log.open("a") as file,
         ProcessPoolExecutor(workers or os.cpu_count()) as pool,
-        tqdm(total=len(todo), initial=len(todo) - len(missing), desc="validate", unit="draw", disable=None) as bar,
+        tqdm(
+            total=len(drawn_jobs), initial=len(drawn_jobs) - len(missing), desc="validate", unit="draw", disable=None
+        ) as bar,
     ):
         for row in pool.map(one, missing, chunksize=4):
             file.write(json.dumps(row) + "\n")
             file.flush()
             done[key(row)] = row
             bar.update()
-    return [done[job] for job in todo]
+    return [done[job] for job in drawn_jobs]
 
 
 def key(row: Mapping[str, Any]) -> Job:
