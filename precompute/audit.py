@@ -106,6 +106,8 @@ def run(request: Request) -> Path:
             tokens.append(token_rows)
             targets.append(description)
         write_listening_audio(request, clips, store, tables)
+    if taken := {row["id"] for row in targets} & {row["id"] for _, row in brought}:
+        raise InputError(f"{request.scores}: {min(taken)} is the name of a target scored here; give the scores another")
     clip_table = clips_table(cohorts, features, hashes)
     folds = {str(name): attack.dataset_folds(part, request.seed) for name, part in clip_table.groupby("dataset")}
     parts = []

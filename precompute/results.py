@@ -436,7 +436,7 @@ def _correlation_rows(
     score = data.column(cell, "mia_score")
     rows = []
     for family, values in families.items():
-        pooled, inside = correlation(values, score), within_class(data.labels, values, score)
+        pooled, inside = correlation(values, score, data.units), within_class(data.labels, values, score, data.units)
         rows.append(
             {
                 "dataset": data.name,

@@ -108,7 +108,7 @@ def design(
         [sum(bool((labels[rows] == label).any()) for rows in by_group) for label in (1, 0)] if nested else [None] * 2
     )
     return Design(
-        units, nested, sizes[0], sizes[1], len(by_group), len(copied), _said(len(by_group), nested, sizes, units)
+        units, nested, sizes[0], sizes[1], len(by_group), len(copied), _said(len(by_group), nested, sizes, units, named)
     )
 
 
@@ -176,12 +176,14 @@ def _units_per_class(units: np.ndarray, labels: np.ndarray) -> int:
     return min(len(np.unique(units[labels == label])) for label in (1, 0))
 
 
-def _said(n_groups: int, nested: bool, sizes: Sequence[int | None], units: np.ndarray) -> str:
+def _said(n_groups: int, nested: bool, sizes: Sequence[int | None], units: np.ndarray, known: float) -> str:
     """Say what the units are."""
     if nested:
         return f"Labels go with whole groups ({sizes[0]} member, {sizes[1]} non-member), kept together in every fold."
     if n_groups >= ENOUGH_GROUPS:
         return f"Each of {n_groups} groups may hold both classes; groups stay together in every fold and resample."
+    if n_groups and known < NAMED_SHARE:
+        return f"Groups are known of {known:.0%} of the clips only; they are kept together, and clips are the units."
     if n_groups:
         if n_groups == 1:
             return "One group holds both classes, so what is said holds for it; clips are the units."

@@ -127,6 +127,23 @@ def test_a_row_without_a_target_is_not_dropped_silently(tmp_path):
 # --- through the command line ---------------------------------------------------------------------------------------
 
 
+def test_scores_named_like_a_scored_target_are_refused(tmp_path, monkeypatch):
+    from precompute import audit
+
+    described = {"id": "mine", "family": "given scores"}
+    monkeypatch.setattr(audit, "given_scores", lambda *_: [(pd.DataFrame(), described)])
+    monkeypatch.setattr(audit, "find_cohorts", lambda _: [cohort()])
+    for name in ("check_name", "check_cohorts", "write_listening_audio"):
+        monkeypatch.setattr(audit, name, lambda *_: None)
+    monkeypatch.setattr(audit, "fingerprint_of", lambda *_: "")
+    monkeypatch.setattr(audit, "blind_features", lambda *_: (pd.DataFrame(), {}))
+    monkeypatch.setattr(audit, "score_target", lambda *_: (pd.DataFrame(), pd.DataFrame(), described))
+    plan = audit.Plan(("original",))
+    request = audit.Request(("a",), ("mine",), tmp_path / "b", tmp_path / "c", plan, scores=tmp_path / "mine.csv")
+    with pytest.raises(InputError, match="mine is the name of a target scored here"):
+        audit.run(request)
+
+
 @pytest.fixture(scope="module")
 def manifest(tmp_path_factory) -> Path:
     """A list of 24 members and 24 non-members: half a second of noise each."""
