@@ -210,7 +210,7 @@ def _origin(catalog: Catalog) -> str:
             escape(str(t.get("family", ""))),
             escape(str(t.get("revision", ""))[:12]),
             escape(str(t.get("dtype", ""))),
-            escape(str(t.get("prompt", ""))),
+            escape(" / ".join(dict.fromkeys(t.get("prompts", {"": t.get("prompt", "")}).values()))),
             escape(str(t.get("trained_on") or "not known")),
         ]
         for t in catalog.targets

@@ -11,6 +11,7 @@ import numpy as np
 
 from explorer.catalog import Catalog
 from explorer.served import read_light
+from precompute.bundle import prompt_of
 from precompute.clips import SAMPLE_RATE, Clip, InputError
 from precompute.conditions import render
 from precompute.single_clip import sentence
@@ -49,7 +50,7 @@ def bundle_scorer(catalog: Catalog, load: Callable[[str], Any] | None = None) ->
             dataset,
             target,
             loaded(target),
-            described["prompt"],
+            prompt_of(catalog.bundle.audit, dataset, target),
             int(described.get("max_new_tokens", 64)),
         )
 

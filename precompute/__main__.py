@@ -171,7 +171,7 @@ def run_report(options: argparse.Namespace) -> None:
 
 def run_score(options: argparse.Namespace) -> None:
     """Run ``score``."""
-    from precompute.bundle import read_bundle
+    from precompute.bundle import prompt_of, read_bundle
     from precompute.clips import Clip, read_audio
     from precompute.single_clip import score_clip, sentence
     from precompute.targets import load_target
@@ -182,7 +182,7 @@ def run_score(options: argparse.Namespace) -> None:
     audited = next((known for known in bundle.audit["targets"] if known["id"] == target.id), None)
     if audited is None or audited["revision"] != target.revision:
         raise InputError(f"{options.bundle}: audited {'another revision of' if audited else 'no target'} {target.id}")
-    how = (audited["prompt"], audited["max_new_tokens"])
+    how = (prompt_of(bundle.audit, options.dataset, target.id), audited["max_new_tokens"])
     result = score_clip(samples, None, bundle.models(), options.dataset, target.id, target, *how)
     print(json.dumps(result, indent=1) if options.json else sentence(result))
 

@@ -295,7 +295,8 @@ def score_target(
         "revision": target.revision,
         "dtype": target.dtype,
         "family": target.family,
-        "prompt": plan.prompt or target.default_prompt,
+        "prompt": plan.prompt or target.prompts[clips[0].task],
+        "prompts": {task: plan.prompt or target.prompts[task] for task in dict.fromkeys(clip.task for clip in clips)},
         "max_new_tokens": plan.max_new_tokens,
         "decoding": "greedy, no logits processors",
         "trained_on": None if half is None else f"half {half} of the embedded speech (en, es, fr, it)",
@@ -360,6 +361,7 @@ def clips_table(cohorts: Sequence[Cohort], features: pd.DataFrame, hashes: Mappi
             "duration_s": float(features.loc[clip.clip_id, "metadata.duration_s"]),
             "group": clip.group,
             "language": clip.language,
+            "task": clip.task,
             "audio_hash": hashes[clip.clip_id],
         }
         for cohort in cohorts
@@ -413,6 +415,7 @@ def describe(
         "datasets": [
             {
                 **{key: getattr(c, key) for key in ("name", "title", "description", "licence", "attribution", "truth")},
+                "task": c.task,
                 "n_member": int(c.label_array.sum()),
                 "n_non_member": int((1 - c.label_array).sum()),
             }

@@ -367,3 +367,22 @@ def _read_json(path: Path, name: str) -> dict[str, Any]:
         raise InputError(f"{path}: {name}.json does not hold a mapping")
     _require(path, f"{name}.json", REQUIRED_KEYS[name], document)
     return document
+
+
+def prompt_of(audit: Mapping[str, Any], dataset: str, target: str) -> str:
+    """Give the prompt a target was asked with about the clips of a dataset.
+
+    Parameters
+    ----------
+    audit : mapping
+        Contents of ``audit.json``.
+    dataset, target : str
+        A name and an id that stand in it.
+
+    Returns
+    -------
+    str
+    """
+    described = next(row for row in audit["targets"] if row["id"] == target)
+    task = next((row.get("task", "speech") for row in audit["datasets"] if row["name"] == dataset), "speech")
+    return str(described.get("prompts", {}).get(task, described["prompt"]))

@@ -11,6 +11,13 @@ import numpy as np
 SAMPLE_RATE = 16_000
 """Rate in Hz at which every target hears a clip; other rates are resampled once, on reading."""
 
+TASKS: dict[str, str] = {
+    "speech": "transcript",
+    "sound": "caption",
+    "music": "caption",
+}
+"""What a clip holds, and so what its text is; it chooses the prompt and what resynthesises the clip."""
+
 
 class InputError(ValueError):
     """Something the user gave cannot be used; the message is one sentence that says what and why."""
@@ -34,6 +41,8 @@ class Clip:
         Span inside the file in seconds; None means from the beginning, to the end.
     language : str or None
         ISO 639-1 code; chooses the voice that resynthesises the clip.
+    task : str
+        Key of `TASKS`.
     """
 
     clip_id: str
@@ -43,6 +52,12 @@ class Clip:
     start: float | None = None
     end: float | None = None
     language: str | None = None
+    task: str = "speech"
+
+    def __post_init__(self) -> None:
+        """Refuse a task that is none of `TASKS`."""
+        if self.task not in TASKS:
+            raise InputError(f"{self.clip_id}: task {self.task!r} is none of {', '.join(TASKS)}")
 
 
 @dataclass(frozen=True)
@@ -79,6 +94,12 @@ class Cohort:
             raise InputError(f"{self.name}: {len(self.clips)} clips but {len(self.labels)} labels")
         if len({clip.clip_id for clip in self.clips}) != len(self.clips):
             raise InputError(f"{self.name}: two clips share one clip_id")
+
+    @property
+    def task(self) -> str:
+        """Task of most clips."""
+        tasks = [clip.task for clip in self.clips]
+        return max(dict.fromkeys(tasks), key=tasks.count, default="speech")
 
     @property
     def label_array(self) -> np.ndarray:

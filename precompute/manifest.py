@@ -3,7 +3,8 @@
 The Hugging Face AudioFolder convention: CSV, JSONL or Parquet with a column ``file_name`` (relative to the list,
 or absolute: a list on one's own machine is trusted) and ``label`` (``member`` or ``non-member``, 1 or 0), or a
 folder with such a list named ``metadata``. Optional: ``text``, ``group``, ``start`` and ``end`` in seconds,
-``dataset`` (several cohorts in one list), ``language``, ``clip_id``. Further columns are ignored.
+``dataset`` (several cohorts in one list), ``language``, ``task`` (``speech``, ``sound`` or ``music``), ``clip_id``. Further
+columns are ignored.
 """
 
 from __future__ import annotations
@@ -333,6 +334,7 @@ def _row(number: int, record: dict[str, str], folder: Path, default: str) -> Row
         start=start,
         end=end,
         language=record.get("language", "").lower() or None,
+        task=record.get("task", "").lower() or "speech",
     )
     return Row(number, record.get("dataset") or default, clip, label)
 

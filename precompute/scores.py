@@ -35,7 +35,7 @@ class Plan:
     conditions : tuple of str
         Names from `CONDITIONS`; ``original`` comes first.
     prompt : str or None
-        None uses the target's own default.
+        For every task; None uses the target's own per task.
     max_new_tokens : int
     batch_size : int
     protocol : str
@@ -86,20 +86,30 @@ def score_clips(
     """
     import soundfile
 
-    lengths = [(clip.end or soundfile.info(clip.path).duration) - (clip.start or 0.0) for clip in clips]
-    order = np.argsort(lengths, kind="stable")
     size = plan.batch_size * 4
-    for first in range(0, len(order), size):
-        yield from _score_chunk(target, [clips[i] for i in order[first : first + size]], plan, store, advance)
+    for prompt, same in _by_prompt(target, clips, plan).items():
+        lengths = [(clip.end or soundfile.info(clip.path).duration) - (clip.start or 0.0) for clip in same]
+        order = np.argsort(lengths, kind="stable")
+        for first in range(0, len(order), size):
+            chunk = [same[i] for i in order[first : first + size]]
+            yield from _score_chunk(target, chunk, prompt, plan, store, advance)
+
+
+def _by_prompt(target: Target, clips: Sequence[Clip], plan: Plan) -> dict[str, list[Clip]]:
+    """Clips by the prompt they are heard with."""
+    groups: dict[str, list[Clip]] = {}
+    for clip in clips:
+        groups.setdefault(plan.prompt or target.prompts[clip.task], []).append(clip)
+    return groups
 
 
 def _score_chunk(
-    target: Target, clips: list[Clip], plan: Plan, store: Store, advance: Callable[[int], Any]
+    target: Target, clips: list[Clip], prompt: str, plan: Plan, store: Store, advance: Callable[[int], Any]
 ) -> Iterator[tuple[dict[str, Any], TokenStats]]:
     """Score the clips of one chunk, which are read once for all conditions."""
     samples = [read_audio(clip) for clip in clips]
     reference = [target.encode(clip.text) if clip.text else None for clip in clips]
-    scorer = _Scorer(target, plan, store, advance)
+    scorer = _Scorer(target, plan, store, advance, prompt)
     original = scorer.generate(samples)
     for condition, realization in plan.inputs():
         if condition == "original":
@@ -140,10 +150,7 @@ class _Scorer:
     plan: Plan
     store: Store
     advance: Callable[[int], Any]
-
-    @property
-    def prompt(self) -> str:
-        return self.plan.prompt or self.target.default_prompt
+    prompt: str
 
     def generate(self, audios: Sequence[np.ndarray | None]) -> list[TokenStats]:
         """Let the target write a text for each audio; an absent audio gives no token."""

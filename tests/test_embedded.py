@@ -71,7 +71,7 @@ def test_what_training_writes_is_loaded_by_the_adapter_of_the_originals(few_memb
     training.train(recipe("musicflamingo", epochs=1), tmp_path / "target")
     target = load_target(str(tmp_path / "target"))
     assert target.family == "musicflamingo" and target.dtype == "float32"
-    (stats,) = target.generate([np.zeros(8000, dtype=np.float32)], target.default_prompt, 4)
+    (stats,) = target.generate([np.zeros(8000, dtype=np.float32)], target.prompts["speech"], 4)
     assert 1 <= stats.n_tokens <= 4
     assert "half A" in (tmp_path / "target" / "README.md").read_text()
 

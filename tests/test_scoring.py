@@ -28,7 +28,7 @@ def made(ids, text="", fill=0.0):
 class Echo:
     """A target that writes the length of a clip and remembers what it was asked."""
 
-    id, revision, dtype, family, default_prompt = "echo", "0", "float32", "echo", ""
+    id, revision, dtype, family, prompts = "echo", "0", "float32", "echo", {"speech": ""}
 
     def __init__(self):
         self.asked = []

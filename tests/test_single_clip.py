@@ -20,7 +20,7 @@ from tests.fake_scores import FakeDataset, fake_clips, fake_scores
 class FakeTarget:
     """Writes the same two tokens for every clip, with the certainty it is given."""
 
-    id, revision, dtype, family, default_prompt = "fake-target", "0", "float32", "fake", "Say it."
+    id, revision, dtype, family, prompts = "fake-target", "0", "float32", "fake", {"speech": "Say it."}
 
     def __init__(self, logprob: float = -0.1, tokens: tuple[str, ...] = ("hello", "<end>")) -> None:
         self.tokens = tokens

@@ -17,10 +17,11 @@ import precompute.targets as targets
 from precompute.clips import InputError
 from precompute.indicators import INDICATORS, indicators
 from precompute.scoring import generate
-from precompute.targets import EMBEDDED, FAMILIES, default_prompt, describe, load_target, target_folder
+from precompute.targets import EMBEDDED, describe, load_target, target_folder
 from precompute.targets import base as base_module
 from precompute.targets.base import ChatTarget, pieces
 from precompute.targets.embedded import RECIPES, Recipe, build
+from precompute.targets.families import FAMILIES
 
 PROMPT = "Transcribe the input speech."
 STEPS = 10
@@ -104,7 +105,7 @@ def plain_inputs(target, audio):
 def test_naming_targets_and_indicators_loads_neither_torch_nor_transformers():
     code = (
         "import sys, precompute.targets, precompute.targets.base, precompute.scoring, precompute.indicators;"
-        "precompute.targets.describe(); precompute.targets.default_prompt();"
+        "precompute.targets.describe();"
         "print({'torch', 'transformers', 'sklearn', 'librosa', 'jiwer'} & set(sys.modules))"
     )
     output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -113,7 +114,7 @@ def test_naming_targets_and_indicators_loads_neither_torch_nor_transformers():
 
 def test_the_target_says_what_it_is(target, folder):
     assert (target.id, target.dtype) == ("loud", "float32")
-    assert target.family in FAMILIES and target.default_prompt == PROMPT == default_prompt()
+    assert target.family in FAMILIES and target.prompts["speech"] == PROMPT
     assert target.revision == targets.folder_revision(folder) and len(target.revision) == 16
 
 
@@ -458,6 +459,7 @@ def test_a_hub_model_is_loaded_at_the_very_commit_its_configuration_came_from(mo
 
     config = {"model_type": "audioflamingo3", "_commit_hash": "0123abc"}
     monkeypatch.setattr(transformers.PreTrainedConfig, "get_config_dict", lambda name, revision: (config, {}))
-    monkeypatch.setattr("precompute.targets.flamingo.load", lambda source, device, dtype: seen.append(source))
+    monkeypatch.setattr(targets, "check_memory", lambda source, placement: None)
+    monkeypatch.setattr(targets, "_load", lambda source, family, placement: seen.append(source))
     load_target("someone/something", device="cpu", revision="main")
     assert (seen[0].id, seen[0].revision, seen[0].local) == ("someone/something", "0123abc", False)

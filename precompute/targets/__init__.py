@@ -8,13 +8,15 @@ from __future__ import annotations
 import hashlib
 import importlib
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from precompute.clips import InputError
 
 if TYPE_CHECKING:
-    from precompute.targets.base import Source, Target
+    from precompute.targets.base import Placement, Source, Target
+    from precompute.targets.families import Family
 
 EMBEDDED: dict[str, str] = {
     "tiny-audio-flamingo": "Audio Flamingo 3 in small, trained on half A of the embedded speech until it recalls most "
@@ -23,12 +25,6 @@ EMBEDDED: dict[str, str] = {
     "tiny-audio-flamingo-b": "The first target's recipe trained on the other half B: the unexposed control.",
 }
 """Targets that come with the project, each with a sentence for people."""
-
-FAMILIES: dict[str, str] = {
-    "audioflamingo3": "precompute.targets.flamingo",
-    "musicflamingo": "precompute.targets.flamingo",
-}
-"""transformers' model type to the module whose ``load(source, device, dtype)`` makes a target of it."""
 
 WEIGHTS = Path(__file__).parent / "weights"
 DTYPES = ("auto", "float32", "bfloat16", "float16")
@@ -60,13 +56,6 @@ def describe() -> list[tuple[str, str, bool]]:
     return [(name, text, (WEIGHTS / name / "config.json").is_file()) for name, text in EMBEDDED.items()]
 
 
-def default_prompt() -> str:
-    """Return the prompt for speech where neither the user nor the target's family has another."""
-    from precompute.targets.base import DEFAULT_PROMPT
-
-    return DEFAULT_PROMPT
-
-
 def check_name(name: str) -> None:
     """Refuse, before any time is spent, a name that can be no target.
 
@@ -82,7 +71,7 @@ def check_name(name: str) -> None:
     """
     if name in EMBEDDED and not (WEIGHTS / name / "config.json").is_file():
         raise InputError(f"{name}: its weights are not here; make them with `python -m precompute train {name}`")
-    if target_folder(name) is None and not _is_hub_id(name):
+    if target_folder(name) is None and not _is_hub_id(split_revision(name)[0]):
         raise InputError(
             f"no such target: {name} is neither an embedded one ({', '.join(EMBEDDED)}), nor a folder, "
             "nor a hub id of the form owner/name"
@@ -90,20 +79,30 @@ def check_name(name: str) -> None:
 
 
 def load_target(
-    name_or_dir_or_hub_id: str, device: str = "auto", dtype: str = "auto", revision: str | None = None
+    name_or_dir_or_hub_id: str,
+    device: str = "auto",
+    dtype: str = "auto",
+    revision: str | None = None,
+    attention: str | None = None,
+    device_map: str | None = None,
 ) -> Target:
     """Load a model under audit.
 
     Parameters
     ----------
     name_or_dir_or_hub_id : str
-        Embedded name (key of `EMBEDDED`), folder in Hugging Face layout, or hub id ``owner/name``, tried in this order.
+        Embedded name (key of `EMBEDDED`), folder in Hugging Face layout, or hub id ``owner/name``, tried in this order;
+        ``owner/name@revision`` names a revision too.
     device : str
         ``auto`` (CUDA where there is one, else the CPU) or a torch device.
     dtype : str
         One of `DTYPES`; ``auto`` is float32 on the CPU and bfloat16 elsewhere.
     revision : str or None
         Hub branch, tag or commit.
+    attention : str or None
+        transformers' attention implementation; None takes the model's default.
+    device_map : str or None
+        ``auto`` spreads a model larger than one device over all there are.
 
     Returns
     -------
@@ -112,22 +111,51 @@ def load_target(
     Raises
     ------
     InputError
-        If there is no such model, it cannot be reached, it takes no audio, or a part of it is missing.
+        If there is no such model, it cannot be reached, takes no audio, needs more memory than there is, or a part of
+        it is missing.
     """
-    name = name_or_dir_or_hub_id
-    check_name(name)
+    check_name(name_or_dir_or_hub_id)
+    name, named = split_revision(name_or_dir_or_hub_id)
+    revision = revision or named
     folder = target_folder(name)
     if folder is not None and revision is not None:
         raise InputError(f"{name}: a folder has no revisions; leave {revision} out or give a hub id")
-    device, dtype = _place(device, dtype)
+    placement = _place(device, dtype, attention, device_map)
     config = _read_config(name, folder, revision)
-    family = str(config.get("model_type"))
-    if family not in FAMILIES:
+    family = family_of(name, config)
+    source = _source(name, folder, config, revision)
+    check_memory(source, placement)
+    return _load(source, family, placement)
+
+
+def split_revision(name: str) -> tuple[str, str | None]:
+    """Split ``owner/name@revision``; other names have no revision."""
+    hub_id, sign, revision = name.partition("@")
+    return (hub_id, revision) if sign and revision and _is_hub_id(hub_id) else (name, None)
+
+
+def family_of(name: str, config: Mapping[str, Any]) -> Family:
+    """Find the family that a model's configuration names; `InputError` where it is none that can be audited."""
+    from precompute.targets.families import FAMILIES, NOT_AUDITED
+
+    model_type = str(config.get("model_type"))
+    if model_type in NOT_AUDITED:
+        raise InputError(f"{name}: models of type {model_type} cannot be audited: {NOT_AUDITED[model_type]}")
+    if model_type not in FAMILIES:
         raise InputError(
-            f"{name}: no audio support for models of type {family}; supported are {', '.join(sorted(FAMILIES))}"
+            f"{name}: no audio support for models of type {model_type}; supported are {', '.join(sorted(FAMILIES))}"
         )
-    loader = importlib.import_module(FAMILIES[family])
-    return loader.load(_source(name, folder, config, revision), device, dtype)
+    return FAMILIES[model_type]
+
+
+def _load(source: Source, family: Family, placement: Placement) -> Target:
+    from precompute.targets.base import load_model, load_processor
+
+    module, _, name = family.target.partition(":")
+    target = getattr(importlib.import_module(module), name)
+    processor = load_processor(source, family.chat)
+    model = load_model(source, placement, family.auto_class)
+    return target(model, processor, id=source.id, revision=source.revision, prompts=family.prompts)
 
 
 def _is_hub_id(name: str) -> bool:
@@ -193,9 +221,11 @@ def _read_config(name: str, folder: Path | None, revision: str | None) -> dict[s
         raise InputError(f"{name}: its configuration cannot be read ({first_line(error)})") from error
 
 
-def _place(device: str, dtype: str) -> tuple[str, str]:
+def _place(device: str, dtype: str, attention: str | None, device_map: str | None) -> Placement:
     """Resolve ``auto`` and refuse what this machine does not have."""
     import torch
+
+    from precompute.targets.base import Placement
 
     if dtype not in DTYPES:
         raise InputError(f"unknown dtype {dtype}: choose one of {', '.join(DTYPES)}")
@@ -208,4 +238,29 @@ def _place(device: str, dtype: str) -> tuple[str, str]:
         raise InputError(f"device {device} cannot be used here") from error
     if dtype == "auto":
         dtype = "float32" if kind == "cpu" else "bfloat16"
-    return device, dtype
+    return Placement(device, dtype, attention, device_map)
+
+
+def check_memory(source: Source, placement: Placement) -> None:
+    """Refuse, before anything large is read, weights that cannot fit.
+
+    Parameters
+    ----------
+    source : Source
+    placement : Placement
+        With a device map, all devices and the main memory count together.
+
+    Raises
+    ------
+    InputError
+        With the size needed and the size free.
+    """
+    from precompute.targets.memory import free_bytes, weight_bytes
+
+    needed, free = weight_bytes(source, placement.dtype), free_bytes(placement)
+    if needed is not None and needed > free:
+        where = "on this machine" if placement.device_map else f"on {placement.device}"
+        raise InputError(
+            f"{source.id}: its weights need {needed / 2**30:.1f} GiB as {placement.dtype}, and {free / 2**30:.1f} GiB "
+            f"are free {where}; try a shorter --dtype, or --device-map auto"
+        )

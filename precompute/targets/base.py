@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import copy
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -23,10 +23,19 @@ if TYPE_CHECKING:
     import torch
 
 DEFAULT_PROMPT = "Transcribe the input speech."
+PROMPTS: Mapping[str, str] = {
+    "speech": DEFAULT_PROMPT,
+    "sound": "Describe the sound in one sentence.",
+    "music": "Describe the music in one sentence.",
+}
+"""What to ask per task of `precompute.clips.TASKS` where neither the user nor the family has another prompt."""
 LOGITS_AT_ONCE = 2**26
 """Largest number of logits (rows x positions x vocabulary) in memory while given text is scored."""
 PREFILL_BYTES = 2**30
 """Memory for the read-in inputs kept between calls: several texts are scored under one audio."""
+
+AUDIO_PARTS = ("feature_extractor", "audio_processor")
+"""What processors call the part that turns samples into features."""
 
 SMALL = 50_000_000
 """Models with fewer parameters run on one CPU thread. On two idle cores a second thread gains about 40% (350 against
@@ -47,15 +56,15 @@ class Target(Protocol):
         Of the weights, for instance ``float32``; log-probabilities are float32 always.
     family : str
         transformers' model type.
-    default_prompt : str
-        What to ask where the user gives no prompt.
+    prompts : mapping of str to str
+        What to ask per task (key of `precompute.clips.TASKS`) where the user gives no prompt.
     """
 
     id: str
     revision: str
     dtype: str
     family: str
-    default_prompt: str
+    prompts: Mapping[str, str]
 
     def generate(self, audios: Sequence[np.ndarray], prompt: str, max_new_tokens: int) -> list[TokenStats]:
         """Decode greedily from raw logits and keep the statistics of that very pass.
@@ -178,22 +187,43 @@ class Prefill:
     cache : transformers.Cache
     mask : torch.Tensor [shape=(n, n_positions)], int
         1 where a position is real, 0 where it is padding on the left.
+    context : dict of str to torch.Tensor [shape=(n, ...)]
+        What a family's `ChatTarget.step` needs besides: the encoder's output, say, or an offset of positions.
     """
 
     logits: torch.Tensor
     cache: Any
     mask: torch.Tensor
+    context: dict[str, torch.Tensor] = field(default_factory=dict)
 
     def select(self, rows: torch.Tensor) -> Prefill:
         """Copy the given rows, in that order and as often as they are named."""
         cache = copy.deepcopy(self.cache)
-        cache.batch_select_indices(rows)
-        return Prefill(self.logits[rows], cache, self.mask[rows])
+        return Prefill(self.logits, cache, self.mask, self.context).keep(rows)
+
+    def keep(self, rows: torch.Tensor) -> Prefill:
+        """Give the same rows as `select` without a copy: the key-value cache is changed in place."""
+        self.cache.batch_select_indices(rows)
+        context = {name: values[rows] for name, values in self.context.items()}
+        return Prefill(self.logits[rows], self.cache, self.mask[rows], context)
+
+    def read(self, real: torch.Tensor) -> None:
+        """Note further positions [shape=(n, k)] as read: 1 where a token is real, 0 where it is padding."""
+        import torch
+
+        self.mask = torch.cat([self.mask, real.to(self.mask.dtype)], dim=1)
 
     @property
     def nbytes(self) -> int:
-        """Memory of the key-value cache."""
-        return sum(layer.keys.nbytes + layer.values.nbytes for layer in self.cache.layers)
+        """Memory of the key-value cache and of the context."""
+        return cache_bytes(self.cache) + sum(values.nbytes for values in self.context.values())
+
+
+def cache_bytes(cache: Any) -> int:
+    """Memory of a key-value cache, of an encoder-decoder's two as well."""
+    parts = [cache.self_attention_cache, cache.cross_attention_cache] if hasattr(cache, "cross_attention_cache") else []
+    layers = [layer for part in parts or [cache] for layer in part.layers]
+    return sum(layer.keys.nbytes + layer.values.nbytes for layer in layers if layer.keys is not None)
 
 
 class ChatTarget:
@@ -210,18 +240,19 @@ class ChatTarget:
         Pads prompts on the left.
     id, revision : str
         See `Target`.
-    default_prompt : str
+    prompts : mapping of str to str
+        See `Target`.
     """
 
     def __init__(
-        self, model: Any, processor: Any, *, id: str, revision: str, default_prompt: str = DEFAULT_PROMPT
+        self, model: Any, processor: Any, *, id: str, revision: str, prompts: Mapping[str, str] = PROMPTS
     ) -> None:
         self.model = model
         self.processor = processor
         self.tokenizer = processor.tokenizer
         self.id = id
         self.revision = revision
-        self.default_prompt = default_prompt
+        self.prompts = prompts
         self.dtype = str(model.dtype).removeprefix("torch.")
         self.family = str(model.config.model_type)
         self.end_ids = end_tokens(model, self.tokenizer)
@@ -235,24 +266,21 @@ class ChatTarget:
             return []
         with torch.inference_mode():
             state = self.prefill(audios, prompt)
-            logits, mask = state.logits, state.mask
-            device = logits.device
+            device = state.logits.device
             ends = torch.tensor(self.end_ids, device=device)
             rows = torch.arange(len(audios), device=device)
             ids = torch.full((len(audios), max_new_tokens), -1, device=device)
             numbers = torch.full((*ids.shape, len(STATISTICS)), torch.nan, device=device)
             for step in range(max_new_tokens):
-                chosen = logits.argmax(-1)
+                chosen = state.logits.argmax(-1)
                 ids[rows, step] = chosen
-                numbers[rows, step] = token_statistics(logits, chosen)
+                numbers[rows, step] = token_statistics(state.logits, chosen)
                 going = torch.nonzero(~torch.isin(chosen, ends))[:, 0]
                 if step + 1 == max_new_tokens or not len(going):
                     break
                 if len(going) < len(rows):  # finished rows leave the batch instead of being decoded on
-                    rows, chosen, mask = rows[going], chosen[going], mask[going]
-                    state.cache.batch_select_indices(going)
-                mask = torch.cat([mask, mask.new_ones(len(mask), 1)], dim=1)
-                logits = self.step(chosen[:, None], mask, state.cache)[:, -1]
+                    rows, chosen, state = rows[going], chosen[going], state.keep(going)
+                state.logits = self.step(state, chosen[:, None], torch.ones_like(chosen[:, None]))[:, -1]
         lengths = (ids >= 0).sum(1).tolist()
         return self._collect([row[:n] for row, n in zip(ids.tolist(), lengths, strict=True)], numbers)
 
@@ -268,16 +296,15 @@ class ChatTarget:
             return self._collect(answers, np.zeros((len(answers), 0, len(STATISTICS)), dtype=np.float32))
         with torch.inference_mode():
             state = self.prefill(audios, prompt)
-            mask = state.mask
-            ids = torch.tensor([row + [0] * (longest - len(row)) for row in answers], device=mask.device)
-            width = torch.tensor([len(row) for row in answers], device=mask.device)
-            real = (torch.arange(longest, device=mask.device) < width[:, None]).to(mask.dtype)
+            device = state.logits.device
+            ids = torch.tensor([row + [0] * (longest - len(row)) for row in answers], device=device)
+            width = torch.tensor([len(row) for row in answers], device=device)
+            real = torch.arange(longest, device=device) < width[:, None]
             numbers = [token_statistics(state.logits[:, None], ids[:, :1])]
             chunk = max(1, LOGITS_AT_ONCE // state.logits.numel())
             for first in range(0, longest - 1, chunk):
                 read = slice(first, min(first + chunk, longest - 1))  # reading token j predicts token j + 1
-                mask = torch.cat([mask, real[:, read]], dim=1)
-                logits = self.step(ids[:, read], mask, state.cache)
+                logits = self.step(state, ids[:, read], real[:, read])
                 numbers.append(token_statistics(logits, ids[:, read.start + 1 : read.stop + 1]))
             return self._collect(answers, torch.cat(numbers, dim=1))
 
@@ -323,7 +350,7 @@ class ChatTarget:
                 self._prefills[key] = state
                 while sum(one.nbytes for one in self._prefills.values()) > PREFILL_BYTES:
                     self._prefills.popitem(last=False)
-            return state.select(torch.tensor([distinct.index(one) for one in hashes], device=state.mask.device))
+            return state.select(torch.tensor([distinct.index(one) for one in hashes], device=state.logits.device))
 
     def read(self, audios: Sequence[np.ndarray], prompt: str) -> Prefill:
         """Run the prompt and the audio of a batch through the model, without memory of earlier calls."""
@@ -332,28 +359,29 @@ class ChatTarget:
         output = self.model(**inputs, position_ids=positions(mask), use_cache=True, logits_to_keep=1)
         return Prefill(output.logits[:, -1], output.past_key_values, mask)
 
-    def step(self, ids: torch.Tensor, mask: torch.Tensor, cache: Any) -> torch.Tensor:
+    def step(self, state: Prefill, ids: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
         """Read further tokens of a batch.
 
         Parameters
         ----------
+        state : Prefill
+            What was read so far; its cache and its mask grow in place.
         ids : torch.Tensor [shape=(n, k)]
             Tokens to read.
-        mask : torch.Tensor [shape=(n, n_positions)]
-            Over everything read, these tokens included.
-        cache : transformers.Cache
-            Grown in place.
+        real : torch.Tensor [shape=(n, k)]
+            0 where a token only fills a row up.
 
         Returns
         -------
         torch.Tensor [shape=(n, k, V)]
             Logits of what follows each token.
         """
+        state.read(real)
         output = self.model(
             input_ids=ids,
-            attention_mask=mask,
-            position_ids=positions(mask)[:, -ids.shape[1] :],
-            past_key_values=cache,
+            attention_mask=state.mask,
+            position_ids=positions(state.mask)[:, -ids.shape[1] :],
+            past_key_values=state.cache,
             use_cache=True,
         )
         return output.logits
@@ -376,22 +404,16 @@ class ChatTarget:
         InputError
             If the prompt spells out a special token, or audio is not a row of finite numbers.
         """
-        special = [token for token in self.tokenizer.all_special_tokens if token in prompt]
+        special = [token for token in self.tokenizer.all_special_tokens if token and token in prompt]
         if special:
             raise InputError(f"the prompt may not contain {special[0]}, which {self.id} reserves")
-        turns = [
-            [
-                {
-                    "role": "user",
-                    "content": [
-                        {"type": "text", "text": prompt},
-                        {"type": "audio", "audio": self.fit(checked(audio))},
-                    ],
-                }
-            ]
-            for audio in audios
-        ]
+        turns = [self.conversation(self.fit(checked(audio)), prompt) for audio in audios]
         return self.processor.apply_chat_template(turns, tokenize=True, add_generation_prompt=True, return_dict=True)
+
+    def conversation(self, audio: np.ndarray, prompt: str) -> list[dict[str, Any]]:
+        """Put one clip and the prompt into chat turns, text before audio."""
+        content = [{"type": "text", "text": prompt}, {"type": "audio", "audio": audio}]
+        return [{"role": "user", "content": content}]
 
     def fit(self, audio: np.ndarray) -> np.ndarray:
         """Adapt audio to what the family's processor can take; by default it can take everything."""
@@ -456,66 +478,126 @@ class Source:
     local: bool
     revision: str
 
+    @property
+    def where(self) -> dict[str, Any]:
+        """Arguments of transformers' ``from_pretrained``: a folder is never looked for elsewhere."""
+        return {"local_files_only": True} if self.local else {"revision": self.revision}
 
-def load_parts(
-    source: Source, device: str, dtype: str, auto_class: str = "AutoModelForMultimodalLM"
-) -> tuple[Any, Any]:
-    """Load a model and its processor through transformers' auto classes, and check that they are whole.
+
+@dataclass(frozen=True)
+class Placement:
+    """Where and how a target's weights are laid out.
 
     Parameters
     ----------
-    source : Source
     device : str
         A torch device.
     dtype : str
         Name of a torch dtype.
+    attention : str or None
+        One of transformers' attention implementations (``eager``, ``sdpa``, ``flash_attention_2``); None takes the
+        model's default.
+    device_map : str or None
+        ``auto`` spreads a model larger than one device over all of them, the CPU last; None puts it on `device`.
+    """
+
+    device: str
+    dtype: str
+    attention: str | None = None
+    device_map: str | None = None
+
+
+def load_model(source: Source, placement: Placement, auto_class: str) -> Any:
+    """Load a model through one of transformers' auto classes, and check that it is whole.
+
+    Parameters
+    ----------
+    source : Source
+    placement : Placement
     auto_class : str
-        transformers' auto class that lists the family.
+        The auto class that lists the family.
 
     Returns
     -------
-    tuple of (PreTrainedModel, ProcessorMixin)
+    PreTrainedModel
+        In evaluation mode, on its device or devices.
 
     Raises
     ------
     InputError
-        If the processor, its chat template, or weights are missing.
+        If weights are missing, cannot be read, or need more memory than there is, which is then named.
     """
     import torch
     import transformers
     from huggingface_hub.errors import StrictDataclassError
     from safetensors import SafetensorError
 
-    where: dict[str, Any] = {"local_files_only": True} if source.local else {"revision": source.revision}
-    try:
-        processor = transformers.AutoProcessor.from_pretrained(source.location, **where)
-    except (OSError, ValueError, TypeError, AttributeError, StrictDataclassError) as error:
-        raise InputError(f"{source.id}: its audio processor is missing or incomplete ({first_line(error)})") from error
-    if not hasattr(processor, "tokenizer") or not hasattr(processor, "feature_extractor"):
-        raise InputError(f"{source.id}: it comes without an audio processor (preprocessor or processor config)")
-    if not getattr(processor, "chat_template", None):
-        raise InputError(f"{source.id}: its processor has no chat template to put audio and prompt into")
+    spread = {} if placement.device_map is None else {"device_map": placement.device_map}
+    attention = {} if placement.attention is None else {"attn_implementation": placement.attention}
+    dtype = getattr(torch, placement.dtype)
     try:
         with quiet_loading():
             model, report = getattr(transformers, auto_class).from_pretrained(
                 source.location,
-                dtype=getattr(torch, dtype),
+                dtype=dtype,
                 use_safetensors=True,  # the other format is a pickle
                 output_loading_info=True,
-                **where,
+                **source.where,
+                **spread,
+                **attention,
             )
-    except (OSError, ValueError, RuntimeError, SafetensorError, StrictDataclassError) as error:
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        raise InputError(f"{source.id}: its weights need more memory than this machine has") from error
+    except (OSError, ValueError, RuntimeError, ImportError, SafetensorError, StrictDataclassError) as error:
         raise InputError(f"{source.id}: its weights cannot be loaded ({first_line(error)})") from error
     missing = sorted(report["missing_keys"])
     if missing:
         raise InputError(f"{source.id}: its weights lack {len(missing)} tensors, {missing[0]} among them")
-    if device == "cpu" and model.num_parameters() < SMALL:
+    if placement.device == "cpu" and model.num_parameters() < SMALL:
         torch.set_num_threads(1)
+    if placement.device_map is not None:
+        return model.eval()
     try:
-        return model.to(device).eval(), processor
+        return model.to(placement.device).eval()
     except torch.OutOfMemoryError as error:
         size = sum(one.nbytes for one in model.parameters()) / 2**30
-        raise InputError(f"{source.id}: its weights need {size:.1f} GiB, more than is free on {device}") from error
+        raise InputError(
+            f"{source.id}: its weights need {size:.1f} GiB, more than is free on {placement.device}; "
+            "try --dtype bfloat16 or --device-map auto"
+        ) from error
+
+
+def load_processor(source: Source, chat: bool = True) -> Any:
+    """Load a model's processor, and check that it is whole.
+
+    Parameters
+    ----------
+    source : Source
+    chat : bool
+        Whether a chat template is needed.
+
+    Returns
+    -------
+    ProcessorMixin
+
+    Raises
+    ------
+    InputError
+        If it, or its chat template, is missing.
+    """
+    import transformers
+    from huggingface_hub.errors import StrictDataclassError
+
+    try:
+        processor = transformers.AutoProcessor.from_pretrained(source.location, **source.where)
+    except (OSError, ValueError, TypeError, AttributeError, ImportError, KeyError, StrictDataclassError) as error:
+        raise InputError(f"{source.id}: its audio processor is missing or incomplete ({first_line(error)})") from error
+    audio = next((name for name in AUDIO_PARTS if getattr(processor, name, None) is not None), None)
+    if not hasattr(processor, "tokenizer") or audio is None:
+        raise InputError(f"{source.id}: it comes without an audio processor (preprocessor or processor config)")
+    if chat and not getattr(processor, "chat_template", None):
+        raise InputError(f"{source.id}: its processor has no chat template to put audio and prompt into")
+    return processor
 
 
 @contextmanager

@@ -9,10 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from precompute.targets.base import ChatTarget, Source, load_parts
-
-AUTO_CLASS = "AutoModelForSeq2SeqLM"
-"""Where transformers lists this family, although its text model is decoder-only."""
+from precompute.targets.base import ChatTarget
 
 
 def fit_windows(audio: np.ndarray, extractor: Any) -> np.ndarray:
@@ -46,24 +43,3 @@ class FlamingoTarget(ChatTarget):
     def fit(self, audio: np.ndarray) -> np.ndarray:
         """Adapt audio to the front end; see `fit_windows`."""
         return fit_windows(audio, self.processor.feature_extractor)
-
-
-def load(source: Source, device: str, dtype: str) -> FlamingoTarget:
-    """Load a target of this family.
-
-    Parameters
-    ----------
-    source : Source
-    device, dtype : str
-
-    Returns
-    -------
-    FlamingoTarget
-
-    Raises
-    ------
-    InputError
-        If a part of it is missing.
-    """
-    model, processor = load_parts(source, device, dtype, AUTO_CLASS)
-    return FlamingoTarget(model, processor, id=source.id, revision=source.revision)
