@@ -22,9 +22,9 @@ SOURCES := $(shell find precompute -name '*.py' -o -name '*.json' -o -name '*.sa
 
 # Stamps carry a hash of the requirements, so that pip runs again when those change and only then.
 RUNTIME := .venv/installed-$(shell sha256sum < requirements.txt | cut -c1-12)
-TESTING := .venv/installed-$(shell cat requirements.txt requirements-dev.txt | sha256sum | cut -c1-12)-test
+TESTING := .venv/installed-$(shell cat requirements*.txt | sha256sum | cut -c1-12)-test
 
-.PHONY: help demo audit setup test lint packages test-packages clean clean-cache
+.PHONY: help demo audit setup models test lint packages test-packages clean clean-cache
 
 help:
 	@cat <<- 'TEXT'
@@ -32,6 +32,7 @@ help:
 	make audit        audit all of the embedded speech; `make demo` shows that bundle from then on
 	make test         install what tests need; lint, types, unit, property, end-to-end and browser tests
 	make setup        the environment alone, in .venv
+	make models       what single families of targets and voices need besides, in .venv
 	make clean        remove the environment and the two embedded bundles; the cache stays
 	make clean-cache  remove the cache of scores, of your own audits too
 	TEXT
@@ -61,7 +62,12 @@ $(RUNTIME): | .venv/created
 
 $(TESTING): | .venv/created
 	.venv/bin/python -m pip install -r requirements.txt -r requirements-dev.txt
+	$(models)
 	touch $(RUNTIME) $@
+
+# What single families of targets and voices need besides; everything else runs without.
+models: setup
+	$(models)
 
 test: test-packages $(TESTING) lint
 	@export PATH="$$PWD/.sounds/bin:$$PATH"
@@ -71,6 +77,13 @@ lint: $(TESTING)
 	@.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
+
+# Without dependencies, which are listed too: mistral-common caps numpy below the version that everything else runs on.
+# torchaudio's compiled part is built for CUDA; without CUDA it cannot be loaded, and nothing here needs it.
+define models
+.venv/bin/python -m pip install --no-deps -r requirements-models.txt
+.venv/bin/python -c 'import torchaudio' 2> /dev/null || rm -f .venv/lib/python3*/site-packages/torchaudio/lib/*.so
+endef
 
 # Debian ships `venv` without what it needs to install pip; then pip comes from the package python3-venv, and
 # without root from the wheel inside it.

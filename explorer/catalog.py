@@ -8,33 +8,76 @@ from typing import Any
 
 from precompute.bundle import Bundle
 from precompute.conditions import CONDITIONS
+from precompute.hearing import is_captioned
 from precompute.indicators import EXPLANATIONS, INDICATORS
 
 FAMILIES = {
     "acoustic": "acoustic",
     "metadata": "metadata",
-    "text": "transcript",
+    "text": "{text}",
     "fingerprint": "how the file was made",
     "joint": "all three joined",
     "boosted": "all, boosted trees",
 }
-"""Blind family to its name on the page, in the order of the selector."""
+"""Blind family to its name on the page, in the order of the selector; ``{text}`` as in `TEXTS`."""
 
 TEXTS = {
     "generated": ("what the model wrote", "The model decodes anew from this audio, then that text is scored."),
     "carried": ("what it wrote for the original", "The text written for the original audio, scored under this audio."),
     "reference": (
-        "the known transcript",
-        "The known transcript, scored under this audio: shows memory of the text itself.",
+        "the known {text}",
+        "The known {text}, scored under this audio: shows memory of the text itself.",
     ),
 }
-"""Scored text to (label, explanation)."""
+"""Scored text to (label, explanation); ``{text}`` is what a dataset's texts are, see `Words`."""
 
 FITS = {
     "refit": ("refitted here", "The attack is fitted anew, ten-fold, inside this condition."),
     "transfer": ("carried over", "The attack is fitted on the original audio and applied to this condition."),
 }
 """Way of using the classifier to (label, explanation)."""
+
+
+@dataclass(frozen=True)
+class Words:
+    """How the pages speak of a dataset's texts, and of what resynthesis makes of them.
+
+    Parameters
+    ----------
+    text : str
+        What a known text is called.
+    source : str
+        What carries it in the original.
+    other, others : str
+        What carries it in resynthesis, one and several.
+    unread : str
+        Said of audio that the target does not take in.
+    """
+
+    text: str
+    source: str
+    other: str
+    others: str
+    unread: str
+
+
+TRANSCRIPTS = Words("transcript", "voice", "another voice", "voices", "cannot read")
+CAPTIONS = Words("caption", "recording", "another rendering", "renderings", "cannot make out")
+EITHER = Words(
+    "transcript or caption", "recording", "another voice or rendering", "voices or renderings", "cannot take in"
+)
+"""Where a page speaks of all datasets at once."""
+
+
+def scored_texts(words: Words) -> dict[str, tuple[str, str]]:
+    """`TEXTS` in the words of a dataset."""
+    return {name: (label.format(text=words.text), why.format(text=words.text)) for name, (label, why) in TEXTS.items()}
+
+
+def family_label(family: str, words: Words) -> str:
+    """Name of a blind family in the words of a dataset; an unknown one is called as it is."""
+    return FAMILIES.get(family, family).format(text=words.text)
+
 
 INPUT_LABELS = {
     "original": "original",
@@ -53,16 +96,20 @@ class Input:
     ----------
     condition : str
     realization : int
-    label : str
-        For a button.
+    realizations : int
+        How many the condition has.
     key : str
         For the address: ``noise``, ``resynthesis-1``.
     """
 
     condition: str
     realization: int
-    label: str
+    realizations: int
     key: str
+
+    def label(self, words: Words) -> str:
+        """Name on a button, in the words of a dataset."""
+        return input_label(self.condition, self.realization, self.realizations, words)
 
     @property
     def description(self) -> str:
@@ -96,9 +143,7 @@ class Catalog:
     def inputs(self) -> list[Input]:
         """Every condition and realization, the original first."""
         return [
-            Input(
-                c["name"], r, input_label(c["name"], r, c["realizations"]), input_key(c["name"], r, c["realizations"])
-            )
+            Input(c["name"], r, c["realizations"], input_key(c["name"], r, c["realizations"]))
             for c in self.bundle.audit["conditions"]
             for r in range(c["realizations"])
         ]
@@ -118,6 +163,21 @@ class Catalog:
     def verdicts(self) -> dict[tuple[str, str], dict[str, Any]]:
         """Verdict rows by (dataset, target)."""
         return {(row["dataset"], row["target"]): row for row in self.bundle.results["verdicts"]}
+
+    @cached_property
+    def _words(self) -> dict[str, Words]:
+        groups = self.bundle.clips.groupby("dataset", sort=False)
+        return {str(name): CAPTIONS if is_captioned(rows) else TRANSCRIPTS for name, rows in groups}
+
+    def words(self, dataset: str) -> Words:
+        """How to speak of a dataset's texts: as captions where all of its clips are sounds or music."""
+        return self._words.get(dataset, TRANSCRIPTS)
+
+    def task(self, dataset: str) -> str:
+        """Task of a dataset's first clip, which a clip that is compared with them is taken to have."""
+        clips = self.bundle.clips
+        rows = clips[clips["dataset"] == dataset]
+        return str(rows["task"].iloc[0]) if "task" in rows and len(rows) else "speech"
 
     def rows(self, table: str) -> list[dict[str, Any]]:
         """Rows of a table of the results; none where the bundle is older than the table."""
@@ -148,10 +208,9 @@ class Catalog:
         return {
             "datasets": [self._dataset(row) for row in self.datasets],
             "targets": [{"name": row["id"]} for row in self.targets],
-            "inputs": [{"key": i.key, "label": i.label, "description": i.description} for i in self.inputs],
-            "texts": {name: {"label": label, "explanation": why} for name, (label, why) in TEXTS.items()},
+            "inputs": [{"key": i.key, "description": i.description} for i in self.inputs],
+            "texts": list(TEXTS),
             "fits": {name: {"label": label, "explanation": why} for name, (label, why) in FITS.items()},
-            "families": {name: FAMILIES[name] for name in self.families},
             "indicators": [{"name": name, "explanation": EXPLANATIONS.get(name, "")} for name in INDICATORS],
             "verdicts": {
                 f"{d}.{t}": {
@@ -166,6 +225,7 @@ class Catalog:
         }
 
     def _dataset(self, row: dict[str, Any]) -> dict[str, Any]:
+        words = self.words(row["name"])
         return {
             "name": row["name"],
             "label": self.label(row["name"]),
@@ -173,7 +233,10 @@ class Catalog:
             "truth": row.get("truth"),
             "description": row.get("description", ""),
             "targets": self.targets_of(row["name"]),
-            "families": self.families,
+            "word": words.text,
+            "inputs": [i.label(words) for i in self.inputs],
+            "texts": {name: label for name, (label, _) in scored_texts(words).items()},
+            "families": {name: family_label(name, words) for name in self.families},
         }
 
 
@@ -190,7 +253,7 @@ def input_key(condition: str, realization: int, realizations: int) -> str:
     return condition if realizations == 1 else f"{condition}-{realization + 1}"
 
 
-def input_label(condition: str, realization: int, realizations: int) -> str:
+def input_label(condition: str, realization: int, realizations: int, words: Words) -> str:
     """Name of an input on a button."""
-    label = INPUT_LABELS.get(condition, condition.replace("_", " "))
-    return label if realizations == 1 else f"another voice {realization + 1}"
+    label = words.other if condition == "resynthesis" else INPUT_LABELS.get(condition, condition.replace("_", " "))
+    return label if realizations == 1 else f"{label} {realization + 1}"

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from explorer.catalog import FAMILIES, Catalog, said
+from explorer.catalog import TRANSCRIPTS, Catalog, Words, family_label, said
 from explorer.columns import Columns
 from explorer.parts import auc, badge, choices, facts, interval_bar, known, link, p_value, table, with_bar
 from explorer.terms import explained, term
@@ -22,9 +22,9 @@ COMPARED = {
     "metadata.duration_s": ("Members are longer", "Members are shorter"),
     "metadata.file_size": ("Members’ files are larger", "Members’ files are smaller"),
     "metadata.word_count": ("Members have more words", "Members have fewer words"),
-    "metadata.character_count": ("Members’ transcripts are longer", "Members’ transcripts are shorter"),
+    "metadata.character_count": ("Members’ {text}s are longer", "Members’ {text}s are shorter"),
 }
-"""Property to how its difference is said, upwards and downwards."""
+"""Property to how its difference is said, upwards and downwards; ``{text}`` as in `explorer.catalog.TEXTS`."""
 
 
 def page(catalog: Catalog, columns: Columns) -> str:
@@ -115,7 +115,8 @@ def curves(catalog: Catalog, columns: Columns, d: int, t: int) -> str:
     ]
     if family in catalog.families:
         blind = {"auc": row.get("blind_auc"), "auc_low": row.get("blind_low"), "auc_high": row.get("blind_high")}
-        found.append((f"blind, {FAMILIES[family]}", "blind", columns.blind_column(d, family), None, auc(blind)))
+        label = f"blind, {family_label(family, catalog.words(_name(catalog, d)))}"
+        found.append((label, "blind", columns.blind_column(d, family), None, auc(blind)))
     lines, notes = "", ""
     for label, kind, score, weight, value in found:
         path = _path(labels, score, weight)
@@ -266,15 +267,16 @@ def charts(catalog: Catalog, dataset: str, target: str) -> str:
     pair = {"dataset": dataset, "target": target}
     related = [r for r in catalog.rows("correlation") if pair.items() <= r.items() and known(r["pearson"])]
     single = {(r["scored_text"], r["indicator"]): r for r in catalog.rows("indicators") if pair.items() <= r.items()}
-    return _families(related) + _indicators(single)
+    words = catalog.words(dataset)
+    return _families(related, words) + _indicators(single, words)
 
 
-def _families(related: list[dict[str, Any]]) -> str:
+def _families(related: list[dict[str, Any]], words: Words) -> str:
     """How each blind family goes with the membership score, over all clips and within class."""
     if not related:
         return ""
     rows = [
-        [escape(FAMILIES.get(r["family"], r["family"])), _correlation(r, "pearson"), _correlation(r, "within")]
+        [escape(family_label(r["family"], words)), _correlation(r, "pearson"), _correlation(r, "within")]
         for r in related
     ]
     note = (
@@ -294,8 +296,8 @@ def _correlation(row: dict[str, Any], name: str) -> str:
     return f'{interval_bar(value, low, high, "model", (-1.0, 1.0), 0.0)}<span class="under">{value:+.2f}{limits}</span>'
 
 
-def _indicators(single: dict[tuple[str, str], dict[str, Any]]) -> str:
-    """Each indicator alone, the clearest first: on the target's own text, and on the known transcript."""
+def _indicators(single: dict[tuple[str, str], dict[str, Any]], words: Words) -> str:
+    """Each indicator alone, the clearest first: on the target's own text, and on the known one."""
     own = [row for (text, _), row in single.items() if text == "generated" and known(row["auc"])]
     if not own:
         return ""
@@ -311,7 +313,7 @@ def _indicators(single: dict[tuple[str, str], dict[str, Any]]) -> str:
     note = f"Sign fixed beforehand: above 0.5 is surer of members. Filled: {term('q')} below 0.05, over both texts."
     return (
         f"<details><summary>{clear} of {len(own)} indicators separate the classes by themselves</summary>"
-        f"{table(('indicator', 'on its own text', 'on the known transcript'), rows, note, 'dense')}</details>"
+        f"{table(('indicator', 'on its own text', f'on the known {words.text}'), rows, note, 'dense')}</details>"
     )
 
 
@@ -332,22 +334,26 @@ def separation(catalog: Catalog, d: int) -> str:
     rows = [row for row in catalog.rows("properties") if row["dataset"] == _name(catalog, d)]
     if not rows:
         return ""
+    words = catalog.words(_name(catalog, d))
+    rows = [{**row, "words": row["words"].replace(TRANSCRIPTS.text, words.text)} for row in rows]
     strips = "".join(_strip(row) for row in ([row for row in rows if row["q"] < LEVEL] or rows)[:STRIPS_SHOWN])
     return (
-        f"<h2>{escape(difference(rows))}</h2><p class='muted small text'>What tells the classes apart without the "
-        "model, one property at a time: middle half of the clips as a bar, 5% to 95% as a line, the median as a dot; "
-        f"members above. AUC: how often a member has more of it; {term('q')} over all properties.</p>"
+        f"<h2>{escape(difference(rows, words))}</h2><p class='muted small text'>What tells the classes apart without "
+        "the model, one property at a time: middle half of the clips as a bar, 5% to 95% as a line, the median as a "
+        f"dot; members above. AUC: how often a member has more of it; {term('q')} over all properties.</p>"
         f"<div class='strips'>{strips}</div>"
     )
 
 
-def difference(rows: list[dict[str, Any]]) -> str:
+def difference(rows: list[dict[str, Any]], words: Words = TRANSCRIPTS) -> str:
     """Say the clearest difference with both medians, or that there is none.
 
     Parameters
     ----------
     rows : list of dict
         Of `properties`, the clearest first.
+    words : Words
+        Of the dataset.
 
     Returns
     -------
@@ -359,7 +365,7 @@ def difference(rows: list[dict[str, Any]]) -> str:
     medians = f"{amount(row, 'member')} against {amount(row, 'non_member')} (median)"
     up = row["auc"] >= 0.5
     if row["property"] in COMPARED:
-        return f"{COMPARED[row['property']][0 if up else 1]}: {medians}"
+        return f"{COMPARED[row['property']][0 if up else 1].format(text=words.text)}: {medians}"
     return f"Members have {'more' if up else 'less'} of this: {row['words']}, {medians}"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from html import escape
 from typing import Any
 
-from explorer.catalog import FITS, INPUT_LABELS, TEXTS, Catalog, input_key
+from explorer.catalog import CAPTIONS, FITS, TRANSCRIPTS, Catalog, Words, input_key, input_label, scored_texts
 from explorer.parts import auc, choices, known, link, shade
 from precompute.claims import EXPLANATIONS
 
@@ -13,9 +13,19 @@ COLLAPSED = 0.55
 """A row has collapsed where the upper bound of its AUC lies below this (method.md, phase 3)."""
 
 SPOKEN = ("original", "resynthesis")
-"""Conditions with words in them, where word error means something."""
+"""Conditions with something to take in, where what the target writes can be right or wrong."""
 
 BINDING = ("silence_fixed", "noise_fixed", "resynthesis")
+
+
+UNREAD = {
+    TRANSCRIPTS: "Word error: members / non-members. “Cannot read” means that the target gets more than 80% of "
+    "non-members’ words wrong in this audio, so that its own text says nothing about memory there.",
+    CAPTIONS: "“Own caption nearer” is how often what the target writes for a non-member has fewer word errors against "
+    "that clip’s caption than against another non-member’s; one half is chance. Where the interval reaches it the "
+    "target “cannot make out” this audio, and its own text says nothing about memory there.",
+}
+"""What is said below a grid of what the target cannot take in."""
 
 
 def page(catalog: Catalog) -> str:
@@ -32,7 +42,7 @@ def page(catalog: Catalog) -> str:
         for fit in FITS
     )
     return (
-        '<div class="page"><h1>What does the score hang on: voice, words, or length?</h1>'
+        '<div class="page"><h1>What does the score hang on: sound, words, or length?</h1>'
         '<p class="text">Each column swaps the audio, each row scores another text. Shade is the distance from '
         "0.5, which is chance. "
         "Choose a cell to hear its clips.</p>"
@@ -43,27 +53,25 @@ def page(catalog: Catalog) -> str:
 
 
 def _grid(catalog: Catalog, dataset: str, target: str, fit: str) -> str:
-    cells = cells_of(catalog, dataset, target, fit)
+    cells, words = cells_of(catalog, dataset, target, fit), catalog.words(dataset)
     conditions = [c for c in catalog.bundle.audit["conditions"] if any(key[1] == c["name"] for key in cells)]
     head = "".join(
-        f'<th scope="col" title="{escape(c["description"])}">{escape(_label(c["name"]))}</th>' for c in conditions
+        f'<th scope="col" title="{escape(c["description"])}">{escape(input_label(c["name"], 0, 1, words))}</th>'
+        for c in conditions
     )
     body = "".join(
         f'<tr><th scope="row" title="{escape(why)}">{escape(label)}<span class="under">{escape(why)}</span></th>'
-        + "".join(_cell(cells.get((text, c["name"])), c, dataset, target, text, fit) for c in conditions)
+        + "".join(_cell(cells.get((text, c["name"])), c, dataset, target, text, fit, words) for c in conditions)
         + "</tr>"
-        for text, (label, why) in TEXTS.items()
+        for text, (label, why) in scored_texts(words).items()
     )
     return (
         f'<section data-grid="{escape(f"{dataset}|{target}|{fit}")}" hidden>'
-        f"{_claims(catalog, dataset, target) or _meaning(cells, _blind(catalog, dataset, target))}"
+        f"{_claims(catalog, dataset, target) or _meaning(cells, _blind(catalog, dataset, target), words)}"
         f'<div class="scroll"><table class="grid-table"><thead><tr><td></td>{head}</tr></thead>'
         f"<tbody>{body}</tbody></table></div>"
         f'<p class="muted small text">{escape(FITS[fit][1])} Intervals are 95%; ± is the standard deviation '
-        f"over voices. “Cannot read” means "
-        "that the target gets more than 80% of non-members’ words wrong in this audio, so that its own text "
-        "says nothing about memory there."
-        "</p></section>"
+        f"over {words.others}. {UNREAD[words]}</p></section>"
     )
 
 
@@ -77,8 +85,8 @@ def _claims(catalog: Catalog, dataset: str, target: str) -> str:
     )
 
 
-def _meaning(cells: dict[tuple[str, str], dict[str, Any]], blind: dict[str, Any]) -> str:
-    return f'<p class="lead">{escape(meaning(cells, blind))}</p>'
+def _meaning(cells: dict[tuple[str, str], dict[str, Any]], blind: dict[str, Any], words: Words) -> str:
+    return f'<p class="lead">{escape(meaning(cells, blind, words))}</p>'
 
 
 def _blind(catalog: Catalog, dataset: str, target: str) -> dict[str, Any]:
@@ -99,11 +107,15 @@ def cells_of(catalog: Catalog, dataset: str, target: str, fit: str) -> dict[tupl
     return found
 
 
-def _label(condition: str) -> str:
-    return "another voice" if condition == "resynthesis" else INPUT_LABELS.get(condition, condition)
-
-
-def _cell(row: dict[str, Any] | None, condition: dict[str, Any], dataset: str, target: str, text: str, fit: str) -> str:
+def _cell(
+    row: dict[str, Any] | None,
+    condition: dict[str, Any],
+    dataset: str,
+    target: str,
+    text: str,
+    fit: str,
+    words: Words,
+) -> str:
     if not row or not known(row.get("auc")):
         return '<td class="blank">not scored</td>'
     strength, tone = shade(row["auc"])
@@ -116,13 +128,13 @@ def _cell(row: dict[str, Any] | None, condition: dict[str, Any], dataset: str, t
     values = [f"{value:.2f}" for value in row.get("realizations") or [] if known(value)]
     if known(row.get("sd")):
         lines.append(f"± {row['sd']:.2f} ({', '.join(values)})")
-    if known(row.get("wer_non_member")) and condition["name"] in SPOKEN:
-        lines.append(f"word error {100 * row['wer_member']:.0f}% / {100 * row['wer_non_member']:.0f}%")
+    if condition["name"] in SPOKEN:
+        lines.append(taken_in(row))
     if row.get("readable") is False and text != "reference":
-        lines.append("cannot read this audio" if condition["name"] in SPOKEN else "cannot read the original")
+        lines.append(f"{words.unread} {'this audio' if condition['name'] in SPOKEN else 'the original'}")
     title = (
-        f"{_label(condition['name'])}, {TEXTS[text][0]}: AUC {auc(row)}, {row['n_member']} members, "
-        f"{row['n_non_member']} non-members, {row.get('method', '')}. Word error: members / non-members."
+        f"{input_label(condition['name'], 0, 1, words)}, {scored_texts(words)[text][0]}: AUC {auc(row)}, "
+        f"{row['n_member']} members, {row['n_non_member']} non-members, {row.get('method', '')}."
     )
     return (
         f'<td class="cell" style="--shade:{strength};--tone:{tone}" title="{escape(title)}"><a href="{address}">'
@@ -131,7 +143,30 @@ def _cell(row: dict[str, Any] | None, condition: dict[str, Any], dataset: str, t
     )
 
 
-def meaning(cells: dict[tuple[str, str], dict[str, Any]], blind: dict[str, Any] | None = None) -> str:
+def taken_in(row: dict[str, Any]) -> str:
+    """Say how right what the target wrote is: of captions how often its own is nearest, else the word error.
+
+    Parameters
+    ----------
+    row : dict
+        Of `conditions`.
+
+    Returns
+    -------
+    str
+        Empty where neither is known.
+    """
+    if known(row.get("own_caption")):
+        limits = f"[{100 * row['own_caption_low']:.0f}, {100 * row['own_caption_high']:.0f}]"
+        return f"own caption nearer {100 * row['own_caption']:.0f}% {limits}"
+    if known(row.get("wer_non_member")):
+        return f"word error {100 * row['wer_member']:.0f}% / {100 * row['wer_non_member']:.0f}%"
+    return ""
+
+
+def meaning(
+    cells: dict[tuple[str, str], dict[str, Any]], blind: dict[str, Any] | None = None, words: Words = TRANSCRIPTS
+) -> str:
     """Say what the grid shows, claiming only what a row could have contradicted.
 
     Parameters
@@ -140,6 +175,8 @@ def meaning(cells: dict[tuple[str, str], dict[str, Any]], blind: dict[str, Any] 
         As from `cells_of`.
     blind : dict or None
         Strongest blind AUC of the dataset: `auc`, `auc_low`, `auc_high`.
+    words : Words
+        Of the dataset.
 
     Returns
     -------
@@ -156,7 +193,7 @@ def meaning(cells: dict[tuple[str, str], dict[str, Any]], blind: dict[str, Any] 
         return (
             f"Nothing to collapse: {start[0].lower()}{start[1:]}, which does not lie above chance, so the other "
             f"columns "
-            f"cannot show what a memory hangs on. {_transcript(cells)}"
+            f"cannot show what a memory hangs on. {_known_text(cells, words)}"
         ).strip()
     if blind and known(blind.get("auc_high")) and original["auc_low"] <= blind["auc_high"]:
         return (
@@ -164,39 +201,42 @@ def meaning(cells: dict[tuple[str, str], dict[str, Any]], blind: dict[str, Any] 
             f"columns may "
             "be one of the shift between the lists and not of a memory."
         )
-    return f"{start}. {_binding(cells, reference)}"
+    return f"{start}. {_binding(cells, reference, words)}"
 
 
-def _transcript(cells: dict[tuple[str, str], dict[str, Any]]) -> str:
-    """Say where the transcript row separates the classes although the model's own text does not."""
+def _known_text(cells: dict[tuple[str, str], dict[str, Any]], words: Words) -> str:
+    """Say where the reference row separates the classes although the model's own text does not."""
     row = cells.get(("reference", "original"))
     if not row or not known(row.get("auc_low")) or row["auc_low"] <= 0.5:
         return ""
-    return f"On the known transcript, a stronger setting, the classes do separate: {auc(row)}."
+    return f"On the known {words.text}, a stronger setting, the classes do separate: {auc(row)}."
 
 
-def _binding(cells: dict[tuple[str, str], dict[str, Any]], reference: list[dict[str, Any]]) -> str:
-    """Say what the transcript row allows, given that there is something to collapse."""
+def _binding(cells: dict[tuple[str, str], dict[str, Any]], reference: list[dict[str, Any]], words: Words) -> str:
+    """Say what the reference row allows, given that there is something to collapse."""
     if not reference:
-        return "The known transcript was not scored, so this grid cannot tell a bound voice from a known text."
+        return (
+            f"The known {words.text} was not scored, so this grid cannot tell a bound {words.source} from a known text."
+        )
     strongest = max(reference, key=lambda row: row["auc"])
-    where = _label(strongest["condition"])
+    where = input_label(strongest["condition"], 0, 1, words)
     if strongest["auc_low"] > 0.5:
         return (
-            f"The text itself is known: on the transcript the score still separates the classes under {where} "
-            f"({auc(strongest)}), so a collapse in the rows above does not mean that the memory is bound to the voice."
+            f"The text itself is known: on the {words.text} the score still separates the classes under {where} "
+            f"({auc(strongest)}), so a collapse in the rows above does not mean that the memory is bound to the "
+            f"{words.source}."
         )
     if any((row := cells.get(("generated", name))) and row.get("readable") is False for name in SPOKEN):
         return (
-            "This target cannot read the original or the other voice, so a collapse of its own text says nothing "
+            f"This target {words.unread} the original or {words.other}, so a collapse of its own text says nothing "
             "about what the memory hangs on."
         )
     if all(known(row.get("auc_high")) and row["auc_high"] < COLLAPSED for row in reference):
         return (
-            f"Without the recording nothing is left, not even on the known transcript (at most "
+            f"Without the recording nothing is left, not even on the known {words.text} (at most "
             f"{strongest['auc_high']:.2f} under {where}): consistent with memory bound to the recording."
         )
     return (
-        f"The transcript row could still hide a memory of the words (up to {strongest['auc_high']:.2f} under {where}), "
-        "so no claim of binding is made."
+        f"The {words.text} row could still hide a memory of the words (up to {strongest['auc_high']:.2f} under "
+        f"{where}), so no claim of binding is made."
     )

@@ -6,7 +6,7 @@ from html import escape
 from typing import Any
 
 from explorer import study
-from explorer.catalog import FAMILIES, FITS, TEXTS, Catalog
+from explorer.catalog import EITHER, FITS, Catalog, family_label, scored_texts
 from explorer.parts import auc, badge, table
 from precompute.conditions import CONDITIONS
 from precompute.indicators import EXPLANATIONS, EXTRAS, INDICATORS
@@ -28,7 +28,7 @@ PHASES = {
 STEPS = (
     ("1 Blind baselines", "features that never see the model", "Do the two lists differ by themselves?"),
     ("2 Membership score", "30 numbers from the model’s own certainty", "Is the model surer of the members?"),
-    ("3 Disentanglement", "other audio, other text, same clips", "Does it hang on voice, words, or length?"),
+    ("3 Disentanglement", "other audio, other text, same clips", "Does it hang on sound, words, or length?"),
 )
 
 
@@ -132,7 +132,7 @@ def _conditions(catalog: Catalog) -> str:
         ]
         for name, condition in CONDITIONS.items()
     ]
-    texts = [[escape(label), escape(why)] for label, why in TEXTS.values()]
+    texts = [[escape(label), escape(why)] for label, why in scored_texts(EITHER).values()]
     fits = [[escape(label), escape(why)] for label, why in FITS.values()]
     return (
         f"<h2>Audio conditions</h2>{table(('name', 'what is heard', 'versions', 'in this bundle'), rows)}"
@@ -160,7 +160,7 @@ def _blind(catalog: Catalog) -> str:
     rows = [
         [
             escape(catalog.title(row["dataset"])),
-            escape(FAMILIES.get(row["family"], row["family"])),
+            escape(family_label(row["family"], catalog.words(row["dataset"]))),
             auc(row),
             f"{row['n_member']} + {row['n_non_member']}",
             escape(", ".join(_feature(item) for item in (row.get("top") or [])[:4])),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from html import escape
 from typing import Any
 
-from explorer.catalog import FAMILIES, Catalog, said
+from explorer.catalog import CAPTIONS, Catalog, family_label, said
 from explorer.parts import badge, known, link, p_value, shade, table, with_bar
 from explorer.terms import term
 from precompute.published import table1, table2
@@ -63,7 +63,7 @@ def _verdict_row(catalog: Catalog, dataset: dict[str, Any], target: dict[str, An
     row = catalog.verdicts.get((dataset["name"], target["id"]), {})
     address = link("/dataset", dataset=dataset["name"], target=target["id"])
     blind = {"auc": row.get("blind_auc"), "auc_low": row.get("blind_low"), "auc_high": row.get("blind_high")}
-    family = FAMILIES.get(row.get("blind_family", ""), row.get("blind_family") or "")
+    family = family_label(row.get("blind_family") or "", catalog.words(dataset["name"]))
     n = f"{row.get('n_member', dataset['n_member'])} + {row.get('n_non_member', dataset['n_non_member'])}"
     return [
         f'<a href="{address}"><strong>{escape(catalog.title(dataset["name"]))}</strong></a>'
@@ -126,12 +126,16 @@ def _truth(dataset: dict[str, Any], row: dict[str, Any]) -> str:
 
 def legend(catalog: Catalog) -> str:
     """Say in a few words what kind of sound and of targets these are."""
-    synthetic = any("synthetic" in f"{d['name']} {d.get('title', '')}".lower() for d in catalog.datasets)
-    sound = (
-        "These datasets are synthetic: sound and scores were invented to try the page out."
-        if synthetic
-        else "Recorded speech is real; resynthesised voices, silence and noise are made by rule and called so."
-    )
+    if any(d["name"].startswith("synthetic-") for d in catalog.datasets):
+        sound = "These datasets are synthetic: sound and scores were invented to try the page out."
+    else:
+        captioned = [d for d in catalog.datasets if catalog.words(d["name"]) == CAPTIONS]
+        made = [d["name"] for d in captioned if "SYNTHETIC" in d.get("title", "")]
+        parts = ["Recorded speech is real"] if len(captioned) < len(catalog.datasets) else []
+        parts += [f"the sounds of {' and '.join(made)} are SYNTHETIC and so are their captions"] if made else []
+        parts.append("what stands in for a clip (resynthesis, silence, noise) is made by rule and called so")
+        sound = "; ".join(parts) + "."
+        sound = sound[0].upper() + sound[1:]
     return (
         f'<p class="muted small text">{sound} An <em>embedded</em> target is a small model of a real '
         f"architecture, trained here on "

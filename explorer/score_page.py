@@ -9,7 +9,7 @@ from typing import Any
 
 import gradio as gr
 
-from explorer.catalog import Catalog
+from explorer.catalog import Catalog, Words
 from explorer.columns import as_json
 from explorer.parts import known, table
 from explorer.single import (
@@ -65,7 +65,7 @@ def build(catalog: Catalog, files: str, score: Scorer) -> None:
             dataset = gr.Dropdown(names, value=names[0][1] if names else None, label="Compare with clips of")
             ids = [t["id"] for t in catalog.targets]
             target = gr.Dropdown(ids, value=ids[0] if ids else None, label="Target")
-            text = gr.Textbox(label="What is said in it (optional)", max_length=1000, lines=1)
+            text = gr.Textbox(label="What is said in it, or its caption (optional)", max_length=1000, lines=1)
             go = gr.Button("Score this clip", variant="primary")
             gr.HTML('<div class="page"><p class="muted small">Or try one:</p></div>', apply_default_css=False)
             with gr.Row():
@@ -148,8 +148,9 @@ def result_html(found: dict[str, Any], catalog: Catalog) -> str:
         f'<div class="page" aria-live="polite"><h2>{"No comparison" if refused else "Where it falls"}</h2>'
         f'<p class="lead">{escape(found["sentence"])}</p>{picture}{_facts(clip)}'
         f"<h3>What the model wrote</h3><p>{escape(clip['generated_text'] or '(nothing)')}</p>{_tokens(clip['tokens'])}"
-        f"{_controls(found)}<p class='muted small'>Compared with {escape(catalog.title(found['dataset']))} under "
-        f"{escape(found['target'])}, {found['seconds']:.1f} s of audio. The file has been deleted.</p></div>"
+        f"{_controls(found, catalog.words(found['dataset']))}<p class='muted small'>Compared with "
+        f"{escape(catalog.title(found['dataset']))} under {escape(found['target'])}, {found['seconds']:.1f} s of "
+        "audio. The file has been deleted.</p></div>"
     )
 
 
@@ -198,11 +199,11 @@ def _piece(token: str) -> str:
     return "end" if token.startswith("<|") and token.endswith("|>") else token.strip() or "␣"
 
 
-def _controls(found: dict[str, Any]) -> str:
-    """Rows of the clip itself, silence and the other voice."""
+def _controls(found: dict[str, Any], words: Words) -> str:
+    """Rows of the clip itself, silence and the resynthesis."""
     rows = [_control("as it is", found["clip"]), _control("silence of the same length", found["silence"])]
     if found.get("voice"):
-        rows.append(_control("what it wrote, in a synthetic voice", found["voice"]))
+        rows.append(_control(f"what it wrote, in {words.other}", found["voice"]))
     note = f'<p class="muted small">{escape(found["voice_note"])}</p>' if found.get("voice_note") else ""
     return "<h3>The same under other audio</h3>" + table(("audio", "score", "the model wrote"), rows) + note
 

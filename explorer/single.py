@@ -1,4 +1,4 @@
-"""Score one clip that somebody brought: limits, the clip itself, the same under silence and another voice, in words."""
+"""Score one clip that somebody brought: limits, the clip itself, the same under silence and resynthesised, in words."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from explorer.catalog import Catalog
+from explorer.catalog import Catalog, Words
 from explorer.served import read_light
 from precompute.bundle import prompt_of
 from precompute.clips import SAMPLE_RATE, Clip, InputError
@@ -115,7 +115,7 @@ def score_upload(
     score: Scorer,
     progress: Callable[[float, str], Any] = lambda share, what: None,
 ) -> dict[str, Any]:
-    """Score an upload as it is, as silence, and in another voice.
+    """Score an upload as it is, as silence, and as what the target wrote, spoken or rendered anew.
 
     Returns
     -------
@@ -132,8 +132,10 @@ def score_upload(
         result = score(samples, (text or "").strip() or None, dataset, target)
         progress(0.6, "the same length of silence")
         silence = score(np.zeros_like(samples), None, dataset, target)
-        progress(0.8, "the same words in another voice")
-        voice, note = _other_voice(samples, result["generated_text"], dataset, target, score)
+        words = catalog.words(dataset)
+        progress(0.8, f"the same {words.text} in {words.other}")
+        heard = Clip("upload", Path("upload"), result["generated_text"], task=catalog.task(dataset))
+        voice, note = _other_voice(samples, heard, words, dataset, target, score)
     except InputError as error:
         return {"error": str(error)}
     found = {"dataset": dataset, "target": target, "seconds": round(len(samples) / SAMPLE_RATE, 2)}
@@ -148,16 +150,16 @@ def score_upload(
 
 
 def _other_voice(
-    samples: np.ndarray, words: str, dataset: str, target: str, score: Scorer
+    samples: np.ndarray, heard: Clip, words: Words, dataset: str, target: str, score: Scorer
 ) -> tuple[dict[str, Any] | None, str]:
-    """Score what the model wrote, spoken by a synthetic voice; or say why not."""
-    if not words.strip():
-        return None, "The model wrote nothing, so there is nothing for another voice to say."
+    """Score what the model wrote, resynthesised as the dataset's clips are; or say why not."""
+    if not (heard.text or "").strip():
+        return None, f"The model wrote nothing, so there is nothing to make {words.other} of."
     try:
-        spoken = render("resynthesis", Clip("upload", Path("upload")), samples, 0, text=words)
+        made = render("resynthesis", heard, samples, 0, text=heard.text)
     except InputError as error:
-        return None, f"No other voice: {error}."
-    return score(spoken, None, dataset, target), ""
+        return None, f"It could not be made into {words.other}: {error}."
+    return score(made, None, dataset, target), ""
 
 
 def known_scores(catalog: Catalog, dataset: str, target: str) -> dict[str, list]:

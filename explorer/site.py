@@ -17,7 +17,8 @@ from explorer.single import Scorer, bundle_scorer
 from precompute.clips import InputError
 
 TITLE = "Audio membership audit"
-TABLE_HEADS = ["clip", "class", "planted truth", "seconds", "transcript", "blind score", "membership score"]
+TABLE_HEADS = ["clip", "class", "planted truth", "seconds", "{text}", "blind score", "membership score"]
+"""Heads of the table of clips; ``{text}`` is what the dataset's texts are called."""
 QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 
 
@@ -146,7 +147,7 @@ def _dataset_page(served: Served) -> None:
         elem_id="linked",
     )
     table = gr.Dataframe(
-        headers=TABLE_HEADS,
+        headers=[head.format(text="text") for head in TABLE_HEADS],
         datatype=["str", "str", "str", "number", "str", "number", "number"],
         interactive=False,
         show_label=False,
@@ -189,7 +190,7 @@ def table_of(served: Served, request: dict[str, Any]) -> pd.DataFrame:
     Returns
     -------
     pd.DataFrame
-        Columns `TABLE_HEADS`.
+        Columns `TABLE_HEADS`, in the words of the dataset.
 
     Raises
     ------
@@ -210,15 +211,15 @@ def table_of(served: Served, request: dict[str, Any]) -> pd.DataFrame:
     trained = scored["trained"].tolist() if scored is not None and "trained" in scored else [None] * len(clips)
     told = ["trained on" if value is True else "not trained on" if value is False else "" for value in trained]
     blind = columns.blind_column(d, str(family))
-    full = pd.DataFrame(
-        {
-            "clip": clips["clip_id"],
-            "class": ["member" if label else "non-member" for label in clips["label"]],
-            "planted truth": told,
-            "seconds": clips["duration_s"].astype(float).round(2),
-            "transcript": clips["text"].fillna(""),
-            "blind score": pd.Series(blind, dtype=float).round(3),
-            "membership score": pd.Series(values, dtype=float).round(4),
-        }
+    word = catalog.words(catalog.datasets[d]["name"]).text
+    filled = (
+        clips["clip_id"],
+        ["member" if label else "non-member" for label in clips["label"]],
+        told,
+        clips["duration_s"].astype(float).round(2),
+        clips["text"].fillna(""),
+        pd.Series(blind, dtype=float).round(3),
+        pd.Series(values, dtype=float).round(4),
     )
-    return full.iloc[rows]
+    heads = [head.format(text=word) for head in TABLE_HEADS]
+    return pd.DataFrame(dict(zip(heads, filled, strict=True))).iloc[rows]

@@ -7,8 +7,14 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from precompute.clips import InputError
+
+if TYPE_CHECKING:
+    from precompute.audit import Request
+
+TARGET_HELP = "`targets` lists what can be audited; behind an endpoint the key is read from AUDIT_API_KEY"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -44,8 +50,11 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     audit = commands.add_parser("audit", help="score clips against targets and write a bundle")
-    audit.add_argument("--dataset", action="append", required=True, metavar="NAME|MANIFEST")
-    audit.add_argument("--target", action="append", default=[], metavar="NAME|DIR|HUB_ID")
+    audit.add_argument("--dataset", action="append", default=[], metavar="NAME|MANIFEST|hf:OWNER/NAME")
+    audit.add_argument(
+        "--target", action="append", default=[], metavar="NAME|DIR|HUB_ID[@REVISION]|api:MODEL@URL", help=TARGET_HELP
+    )
+    audit.add_argument("--recipe", metavar="NAME|JSON", help="targets, datasets and settings of one file; `paper`")
     audit.add_argument("--reference-target", metavar="NAME|DIR|HUB_ID", help="a target that never met these members")
     audit.add_argument("--scores", type=Path, metavar="CSV", help="scores made elsewhere: clip_id or file_name, score")
     audit.add_argument("--out", type=Path, required=True, metavar="BUNDLE")
@@ -56,10 +65,16 @@ def parser() -> argparse.ArgumentParser:
     audit.add_argument("--protocol", choices=("single-pass", "two-pass"), default="single-pass")
     audit.add_argument("--engine", choices=("local",), default="local", help="where the work runs")
     audit.add_argument("--device", default="auto", metavar="D")
-    audit.add_argument("--dtype", default="auto", choices=("auto", "float32", "bfloat16", "float16"))
+    audit.add_argument("--dtype", choices=("auto", "float32", "bfloat16", "float16"), help="default: auto")
+    audit.add_argument("--attn", metavar="NAME", help="attention of transformers: eager, sdpa, flash_attention_2")
+    audit.add_argument("--device-map", choices=("auto",), help="spread a model larger than one device over all")
+    audit.add_argument("--voices", metavar="ENGINE[=WHERE]", help="what speaks transcripts; `conditions` lists them")
+    audit.add_argument("--sounds", metavar="ENGINE[=WHERE]", help="what renders captions")
+    audit.add_argument("--reference-voices", metavar="DIR|librispeech", help="recordings whose voices are borrowed")
+    audit.add_argument("--asr-target", metavar="NAME|DIR|HUB_ID", help="reads resyntheses: can they be understood?")
     audit.add_argument("--seed", type=int, default=0, metavar="N")
     audit.add_argument("--prompt", metavar="TEXT", help="default: the target's own")
-    audit.add_argument("--max-new-tokens", type=positive, default=64, metavar="N")
+    audit.add_argument("--max-new-tokens", type=positive, metavar="N", help="default: 64")
     audit.set_defaults(run=run_audit)
 
     check = commands.add_parser("check", help="look a list over before a GPU is spent")
@@ -100,9 +115,9 @@ def parser() -> argparse.ArgumentParser:
     validate.set_defaults(run=run_validate)
 
     for name, run, text in (
-        ("datasets", run_datasets, "list the embedded cohorts"),
-        ("targets", run_targets, "list the embedded targets"),
-        ("conditions", run_conditions, "list the audio conditions"),
+        ("datasets", run_datasets, "list the embedded cohorts and the paper's corpora"),
+        ("targets", run_targets, "list the embedded targets and the families that can be audited"),
+        ("conditions", run_conditions, "list the audio conditions and what resynthesises"),
     ):
         commands.add_parser(name, help=text).set_defaults(run=run)
     return top
@@ -118,35 +133,69 @@ def positive(text: str) -> int:
 
 def run_audit(options: argparse.Namespace) -> None:
     """Run ``audit``."""
-    from precompute.audit import Request, run
+    from precompute.audit import run
+
+    print(f"bundle: {run(request_of(options))}")
+
+
+def request_of(options: argparse.Namespace) -> Request:
+    """Read what an audit is asked for; a recipe gives what the command line does not."""
+    from precompute.audit import Request
     from precompute.conditions import CONDITIONS
+    from precompute.conditions.casting import parse_casting
+    from precompute.recipes import load_recipe
     from precompute.scores import Plan
 
-    names = tuple(options.conditions.split(",")) if options.conditions else tuple(CONDITIONS)
+    recipe = None if options.recipe is None else load_recipe(options.recipe)
+    asked = vars(options)
+    names = tuple(options.conditions.split(",")) if options.conditions else recipe.conditions if recipe else ()
     for name in names:
         if name not in CONDITIONS:
             raise InputError(f"no such condition: {name} (there are {', '.join(CONDITIONS)})")
-    if not options.target and options.scores is None:
+    targets = tuple(dict.fromkeys(options.target)) or (recipe.models if recipe else ())
+    datasets = tuple(dict.fromkeys(options.dataset)) or (recipe.corpora if recipe else ())
+    if not datasets:
+        raise InputError("an audit needs a --dataset, or a --recipe")
+    if not targets and options.scores is None:
         raise InputError("an audit needs a --target, or --scores made elsewhere")
-    if options.reference_target and not options.target:
+    if options.reference_target and not targets:
         raise InputError("--reference-target is compared with a --target, and none is given")
     if options.scores is not None and not options.scores.is_file():
         raise InputError(f"{options.scores}: no such file")
-    plan = Plan(names, options.prompt, options.max_new_tokens, options.batch_size, options.protocol, options.seed)
-    request = Request(
-        datasets=tuple(dict.fromkeys(options.dataset)),
-        targets=tuple(dict.fromkeys(options.target)),
+    engines = recipe.engines if recipe else {}
+    casting = parse_casting(
+        options.voices or engines.get("speech"),
+        options.sounds or engines.get("sound"),
+        options.reference_voices or ("librispeech" if engines.get("speech") else None),
+        options.seed,
+    )
+    plan = Plan(
+        names or tuple(CONDITIONS),
+        options.prompt,
+        options.max_new_tokens or (recipe.max_new_tokens if recipe else 64),
+        options.batch_size,
+        options.protocol,
+        options.seed,
+        prompts=recipe.prompts if recipe else {},
+        casting=casting,
+    )
+    return Request(
+        datasets=datasets,
+        targets=targets,
         out=options.out,
         cache=options.cache,
         plan=plan,
         limit=options.limit,
+        per_class=recipe.per_class if recipe else {},
         reference=options.reference_target,
         scores=options.scores,
         seed=options.seed,
         device=options.device,
-        dtype=options.dtype,
+        dtype=options.dtype or (recipe.dtype if recipe else "auto"),
+        attention=options.attn,
+        device_map=asked["device_map"],
+        asr_target=options.asr_target,
     )
-    print(f"bundle: {run(request)}")
 
 
 def run_check(options: argparse.Namespace) -> int:
@@ -229,31 +278,53 @@ def command_of(options: argparse.Namespace) -> str:
 
 
 def run_datasets(_options: argparse.Namespace) -> None:
-    """Run ``datasets``: draw every embedded cohort and print its size and its truth."""
+    """Run ``datasets``: draw every embedded cohort and print its size and its truth; describe the paper's corpora."""
     from precompute.corpora import EMBEDDED
+    from precompute.corpora.hub import describe
+    from precompute.corpora.paper import CORPORA
 
+    print("Embedded:")
     for draw in EMBEDDED.values():
         cohort = draw()
         members = sum(cohort.labels)
         print(f"{cohort.name}: {members} members, {len(cohort.labels) - members} non-members. {cohort.title}")
         print(f"    {cohort.truth}")
+    print("\nThe paper's, drawn on first use; CORPUS=FOLDER takes an original distribution:")
+    for corpus in CORPORA.values():
+        print(describe(corpus))
+    print("\nAny other: a list of clips (`check` looks it over), or hf:owner/name?member=SPLIT&non_member=SPLIT")
 
 
 def run_targets(_options: argparse.Namespace) -> None:
     """Run ``targets``."""
     from precompute.targets import EMBEDDED
+    from precompute.targets.families import FAMILIES, NOT_AUDITED
 
+    print("Embedded:")
     for name, description in EMBEDDED.items():
         print(f"{name}: {description}")
+    print("\nFamilies, as a hub id (owner/name@revision) or a folder:")
+    for family in FAMILIES.values():
+        print(f"{family.title}: {family.example} (type {family.model_type})")
+    print("\nBehind an endpoint: api:MODEL@https://HOST/v1, with the key in AUDIT_API_KEY; weaker, see the README")
+    print("\nNot audited:")
+    for model_type, reason in NOT_AUDITED.items():
+        print(f"{model_type}: {reason}")
 
 
 def run_conditions(_options: argparse.Namespace) -> None:
     """Run ``conditions``."""
     from precompute.conditions import CONDITIONS
+    from precompute.conditions.voices import ENGINES
 
     for condition in CONDITIONS.values():
         again = f" ({condition.realizations} realizations)" if condition.realizations > 1 else ""
         print(f"{condition.name}{again}: {condition.description}")
+    print("\nWhat resynthesises, for --voices (reads text) and --sounds (reads captions):")
+    for name, kind in ENGINES.items():
+        where = f"={kind.where}" if kind.where else ""
+        options = f" Options: {', '.join(kind.options)}." if kind.options else ""
+        print(f"{name}{where} (reads {kind.reads}): {kind.description}{options}")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from precompute.indicators import INDICATORS
+from precompute.indicators import INDICATORS, LABEL_ONLY
 from precompute.statistics.intervals import cluster_bootstrap_weights, estimate
 from precompute.statistics.logistic import balanced, fit_draws
 from precompute.units import table_design
@@ -19,6 +19,29 @@ from precompute.units import table_design
 FOLDS = 10
 MIN_PER_CLASS = 20
 """Clips per class under which the heatmap leaves a pair of datasets out."""
+
+
+def columns_of(scores: pd.DataFrame) -> tuple[str, ...]:
+    """Name the indicators that a target has: what the attack on it is fed with.
+
+    A target whose weights are at hand has all 30. One behind an endpoint has those that follow from the log
+    probabilities it is told, or, where it is told none, those of the text alone.
+
+    Parameters
+    ----------
+    scores : pd.DataFrame
+        Rows of one target.
+
+    Returns
+    -------
+    tuple of str
+        In the order of `INDICATORS` or `LABEL_ONLY`; all of `INDICATORS` where no row could be scored.
+    """
+    for names in (INDICATORS, LABEL_ONLY):
+        known = tuple(name for name in names if name in scores and scores[name].notna().any())
+        if known:
+            return known
+    return INDICATORS
 
 
 @dataclass(frozen=True)
@@ -251,7 +274,7 @@ def membership_scores(scores: pd.DataFrame, folds: Folds) -> pd.DataFrame:
     Parameters
     ----------
     scores : pd.DataFrame
-        Rows of ``scores.parquet`` with the 30 indicators.
+        Rows of ``scores.parquet``; of each target the indicators that `columns_of` names are used.
     folds : mapping of str to pd.Series
         From `dataset_folds`, by dataset; all conditions, realizations and scored texts of a dataset share them.
 
@@ -261,24 +284,24 @@ def membership_scores(scores: pd.DataFrame, folds: Folds) -> pd.DataFrame:
         A copy with the two columns, float32 in (0, 1); NaN where an indicator is not finite.
     """
     scores = scores.reset_index(drop=True)
-    features = scores[list(INDICATORS)].to_numpy(dtype=float)
     labels = scores["label"].to_numpy()
     refit, transfer = np.full(len(scores), np.nan), np.full(len(scores), np.nan)
     for name, dataset in tqdm(scores.groupby("dataset", sort=False), desc="attack", unit="dataset", disable=None):
         fold_of = dataset["clip_id"].map(folds[str(name)])
         for _, target in dataset.groupby("target", sort=False):
+            used = list(columns_of(target))
             cells = {
-                key: (rows.index.to_numpy(), fold_of.loc[rows.index].to_numpy())
+                key: (rows.index.to_numpy(), rows[used].to_numpy(dtype=float), fold_of.loc[rows.index].to_numpy())
                 for key, rows in target.groupby(["condition", "realization", "scored_text"], sort=False)
             }
-            models = {key: fit_folds(features[rows], labels[rows], fold) for key, (rows, fold) in cells.items()}
-            for key, (rows, fold) in cells.items():
-                refit[rows] = apply_folds(models[key], features[rows], fold)
+            models = {key: fit_folds(features, labels[rows], fold) for key, (rows, features, fold) in cells.items()}
+            for key, (rows, features, fold) in cells.items():
+                refit[rows] = apply_folds(models[key], features, fold)
                 origin = ("original", 0, "generated" if key[2] == "carried" else key[2])
                 if key[0] == "original":
                     transfer[rows] = refit[rows]
                 elif origin in models:
-                    transfer[rows] = apply_folds(models[origin], features[rows], fold, recentre=True)
+                    transfer[rows] = apply_folds(models[origin], features, fold, recentre=True)
     scores["mia_score"] = sigmoid(refit)
     scores["mia_score_transfer"] = sigmoid(transfer)
     return scores
@@ -303,12 +326,13 @@ def fold_models(scores: pd.DataFrame, folds: Folds) -> dict[str, dict[str, Any]]
     result: dict[str, dict[str, Any]] = {}
     for dataset, table in scores.groupby("dataset", sort=False):
         for target, rows in original(table).groupby("target", sort=False):
-            features = rows[list(INDICATORS)].to_numpy(dtype=float)
+            used = list(columns_of(rows))
+            features = rows[used].to_numpy(dtype=float)
             labels, fold_of = rows["label"].to_numpy(), folds[str(dataset)].loc[rows["clip_id"]].to_numpy()
             models = fit_folds(features, labels, fold_of)
             logits = apply_folds(models, features, fold_of)
             result.setdefault(str(dataset), {})[str(target)] = {
-                "indicators": list(INDICATORS),
+                "indicators": used,
                 "folds": [
                     {
                         **model.as_numbers(),
@@ -408,7 +432,7 @@ def _heatmap_cell(
     units: np.ndarray,
 ) -> dict[str, Any]:
     """One cell of the heatmap: a fresh out-of-fold attack of label 1 against label 0."""
-    features = part[list(INDICATORS)].to_numpy(dtype=float)
+    features = part[list(columns_of(part))].to_numpy(dtype=float)
     usable = np.isfinite(features).all(axis=1)
     features, labels, ids = features[usable], labels[usable], part["clip_id"].to_numpy()[usable]
     units = units[usable]

@@ -8,27 +8,33 @@ import importlib.metadata
 import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
 from precompute import attack, blind, evidence, results
-from precompute.bundle import read_bundle, write_audio, write_bundle, write_original
+from precompute.bundle import plain, read_bundle, write_audio, write_bundle, write_original
 from precompute.clips import SAMPLE_RATE, Clip, Cohort, InputError, content_hash, read_audio
 from precompute.conditions import CONDITIONS, Rendering
-from precompute.corpora import core_sounds, find_cohorts, limited
+from precompute.conditions.fidelity import fidelity
+from precompute.conditions.intelligibility import Listener
+from precompute.conditions.voices import Studio
+from precompute.corpora import find_cohorts, limited
 from precompute.given import given_scores
 from precompute.indicators import TokenStats
 from precompute.rendered import rendered
 from precompute.scores import PROTOCOL_VERSION, Plan, score_clips
 from precompute.store import Store
 from precompute.targets import check_name, load_target, target_folder
-from precompute.truth import trained_on, training_half
+from precompute.truth import half_of, is_embedded, trained_on, training
 from precompute.units import design
+
+if TYPE_CHECKING:
+    from precompute.targets.base import Target
 
 MIN_PER_CLASS = 20
 VERSIONS = (PROTOCOL_VERSION, blind.VERSION, results.VERSION)
@@ -48,12 +54,18 @@ class Request:
     plan : Plan
     limit : int or None
         Clips per class and cohort, drawn from the seed; None takes all.
+    per_class : mapping of str to int
+        By dataset name, clips per class to draw from a corpus larger than what is wanted.
     reference : str or None
         An unexposed target; every other target's scores are also read less its score of the same clip.
     scores : Path or None
         Table of scores made elsewhere, audited like a target.
     seed : int
     device, dtype : str
+    attention, device_map : str or None
+        See `precompute.targets.load_target`.
+    asr_target : str or None
+        A target that reads resyntheses, to say whether they can be understood.
     """
 
     datasets: tuple[str, ...]
@@ -62,11 +74,24 @@ class Request:
     cache: Path
     plan: Plan
     limit: int | None = None
+    per_class: Mapping[str, int] = field(default_factory=dict)
     reference: str | None = None
     scores: Path | None = None
     seed: int = 0
     device: str = "auto"
     dtype: str = "auto"
+    attention: str | None = None
+    device_map: str | None = None
+    asr_target: str | None = None
+
+    @property
+    def names(self) -> list[str]:
+        """Every target to load for scoring, the reference last where it was not named as a target itself."""
+        return list(dict.fromkeys([*self.targets, *([self.reference] if self.reference else [])]))
+
+    def load(self, name: str) -> Target:
+        """Load a target as asked for."""
+        return load_target(name, self.device, self.dtype, attention=self.attention, device_map=self.device_map)
 
 
 def run(request: Request) -> Path:
@@ -87,32 +112,34 @@ def run(request: Request) -> Path:
         If a dataset, a target or a clip cannot be used.
     """
     began = time.monotonic()
-    names = list(dict.fromkeys([*request.targets, *([request.reference] if request.reference else [])]))
-    for name in names:
+    for name in [*request.names, *([request.asr_target] if request.asr_target else [])]:
         check_name(name)
-    cohorts = [limited(c, request.limit, request.seed) for name in request.datasets for c in find_cohorts(name)]
+    cohorts = cohorts_of(request)
     check_cohorts(cohorts)
     fingerprint = fingerprint_of(request, cohorts)
     if is_finished(request.out, fingerprint):
         return request.out
     clips = unique_clips(cohorts)
     brought = [] if request.scores is None else given_scores(request.scores, cohorts)
-    with Store(request.cache) as store:
+    with Store(request.cache) as store, Studio(request.device) as studio:
         features, hashes = blind_features(clips, store)
         tables, tokens, targets = [], [], []
-        for name in names:
-            rows, token_rows, description = score_target(name, clips, request, store)
+        for name in request.names:
+            rows, token_rows, description = score_target(name, clips, request, store, studio)
             tables.append(rows)
             tokens.append(token_rows)
             targets.append(description)
-        write_listening_audio(request, clips, store, tables)
+        written = written_texts(clips, tables)
+        write_listening_audio(request, clips, store, studio, written)
+        scored = per_cohort(pd.concat(tables, ignore_index=True), cohorts) if tables else None
+        faithful = resynthesis_fidelity(request, cohorts, store, studio, written, scored)
     if taken := {row["id"] for row in targets} & {row["id"] for _, row in brought}:
         raise InputError(f"{request.scores}: {min(taken)} is the name of a target scored here; give the scores another")
     clip_table = clips_table(cohorts, features, hashes)
     folds = {str(name): attack.dataset_folds(part, request.seed) for name, part in clip_table.groupby("dataset")}
     parts = []
-    if tables:
-        parts.append(attack.membership_scores(per_cohort(pd.concat(tables, ignore_index=True), cohorts), folds))
+    if scored is not None:
+        parts.append(attack.membership_scores(scored, folds))
     scores = pd.concat([*parts, *(rows for rows, _ in brought)], ignore_index=True)
     targets += [description for _, description in brought]
     given = [description["id"] for _, description in brought]
@@ -129,7 +156,8 @@ def run(request: Request) -> Path:
         blind=blind_table,
         tokens=pd.concat(tokens, ignore_index=True) if tokens else pd.DataFrame(columns=[*TOKEN_KEYS, *TOKEN_LISTS]),
         models=models,
-        results=results.build_results(clip_table, scores, blind_table, audit, models, findings),
+        results=results.build_results(clip_table, scores, blind_table, audit, models, findings)
+        | {"fidelity": plain(faithful)},
     )
     return request.out
 
@@ -182,6 +210,13 @@ def with_adjustment(
     return scores.merge(adjusted, on=keys, how="left"), blind_table.merge(weights, on=keys[:2], how="left")
 
 
+def cohorts_of(request: Request) -> list[Cohort]:
+    """Draw every cohort that an audit is asked for, each class limited as asked."""
+    drawn = {name: request.limit or request.per_class.get(name) for name in request.datasets}
+    found = [cohort for name, most in drawn.items() for cohort in find_cohorts(name, request.seed, most)]
+    return [limited(cohort, request.limit, request.seed) for cohort in found]
+
+
 def check_cohorts(cohorts: Sequence[Cohort]) -> None:
     """Refuse cohorts that share a name or have under `MIN_PER_CLASS` clips in a class."""
     names = [cohort.name for cohort in cohorts]
@@ -228,7 +263,7 @@ def fingerprint_of(request: Request, cohorts: Sequence[Cohort]) -> str:
             digest.update(repr((cohort.name, clip, label, state.st_size, state.st_mtime_ns)).encode())
     if request.scores is not None and request.scores.is_file():
         digest.update(request.scores.read_bytes())
-    for name in (*request.targets, *([request.reference] if request.reference else [])):
+    for name in request.names:
         folder = target_folder(name)
         files = sorted(folder.iterdir()) if folder and folder.is_dir() else []
         digest.update(repr([(f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in files if f.is_file()]).encode())
@@ -276,17 +311,23 @@ def blind_features(clips: Sequence[Clip], store: Store) -> tuple[pd.DataFrame, d
 
 
 def score_target(
-    name: str, clips: Sequence[Clip], request: Request, store: Store
+    name: str, clips: Sequence[Clip], request: Request, store: Store, studio: Studio
 ) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, Any]]:
     """Phases 2 and 3 for one target: rows of scores, rows of tokens, and the target's description."""
-    target = load_target(name, device=request.device, dtype=request.dtype)
-    half = training_half(target_folder(name))
-    truth = {clip.clip_id: trained_on(clip, half) for clip in clips}
+    target = request.load(name)
+    exposure = training(target_folder(name))
+    truth = {clip.clip_id: trained_on(clip, exposure) for clip in clips}
     plan = request.plan
+    if target.access == "labels" and not any(clip.text for clip in clips):
+        raise InputError(f"{target.id}: it gives its text and no probability, and no clip has a text to judge it by")
+    if target.access != "weights" and plan.protocol != "single-pass":
+        raise InputError(f"{target.id}: there is no second pass for it; leave `--protocol {plan.protocol}` out")
     cells = sum(plan.texts_per_clip() if clip.text else 2 * len(plan.inputs()) - 1 for clip in clips)
+    if target.access != "weights":
+        cells = len(plan.inputs()) * len(clips)
     rows, tokens = [], []
     with tqdm(total=cells, desc=target.id, unit="text", smoothing=0.05, disable=None) as bar:
-        for row, stats in score_clips(target, clips, plan, store, bar.update):
+        for row, stats in score_clips(target, clips, plan, store, bar.update, studio):
             rows.append({**row, "trained": truth[row["clip_id"]]})
             tokens.append({**{key: row[key] for key in TOKEN_KEYS}, **token_columns(stats)})
     table = pd.DataFrame(rows).astype({"trained": "boolean"})
@@ -295,12 +336,14 @@ def score_target(
         "revision": target.revision,
         "dtype": target.dtype,
         "family": target.family,
-        "prompt": plan.prompt or target.prompts[clips[0].task],
-        "prompts": {task: plan.prompt or target.prompts[task] for task in dict.fromkeys(clip.task for clip in clips)},
+        "prompt": plan.prompt_for(target, clips[0].task),
+        "prompts": {task: plan.prompt_for(target, task) for task in dict.fromkeys(clip.task for clip in clips)},
         "max_new_tokens": plan.max_new_tokens,
-        "decoding": "greedy, no logits processors",
-        "trained_on": None if half is None else f"half {half} of the embedded speech (en, es, fr, it)",
-        "half": half,
+        "decoding": target.decoding,
+        "access": target.access,
+        "limits": target.limits,
+        "trained_on": None if exposure is None else str(exposure),
+        "half": None if exposure is None else exposure.half,
     }
     return table, pd.DataFrame(tokens), description
 
@@ -349,14 +392,13 @@ def blind_baselines(
 
 def clips_table(cohorts: Sequence[Cohort], features: pd.DataFrame, hashes: Mapping[str, str]) -> pd.DataFrame:
     """Rows of ``clips.parquet``: one per cohort and clip."""
-    halves = core_sounds.half_of() if any(c.name in core_sounds.COHORTS for c in cohorts) else {}
     rows = [
         {
             "clip_id": clip.clip_id,
             "dataset": cohort.name,
             "label": label,
-            "trained": halves.get(clip.clip_id) == "A" if clip.clip_id.startswith("core-sounds/") else None,
-            "half": halves.get(clip.clip_id),
+            "trained": half_of(clip) == "A" if is_embedded(clip) else None,
+            "half": half_of(clip),
             "text": clip.text,
             "duration_s": float(features.loc[clip.clip_id, "metadata.duration_s"]),
             "group": clip.group,
@@ -370,33 +412,67 @@ def clips_table(cohorts: Sequence[Cohort], features: pd.DataFrame, hashes: Mappi
     return pd.DataFrame(rows).astype({"trained": "boolean"})
 
 
+def written_texts(clips: Sequence[Clip], tables: Sequence[pd.DataFrame]) -> dict[str, str]:
+    """Give what resynthesis speaks for clips without a text of their own: what the first target wrote, by clip_id."""
+    if not tables:
+        return {}
+    first = tables[0].query("condition == 'original' and scored_text == 'generated'").set_index("clip_id")
+    return {clip.clip_id: str(first.loc[clip.clip_id, "generated_text"]) for clip in clips if not clip.text}
+
+
 def write_listening_audio(
-    request: Request, clips: Sequence[Clip], store: Store, tables: Sequence[pd.DataFrame]
+    request: Request, clips: Sequence[Clip], store: Store, studio: Studio, written: Mapping[str, str]
 ) -> None:
-    """Put the originals and the resynthesised voices into the bundle; the rest is made while listening."""
-    voices = CONDITIONS["resynthesis"].realizations if "resynthesis" in request.plan.conditions else 0
-    if not tables:  # scores made elsewhere: there is no target that heard another voice
+    """Put the originals and the resyntheses into the bundle; the rest is made while listening."""
+    plan = request.plan
+    voices = CONDITIONS["resynthesis"].realizations if "resynthesis" in plan.conditions else 0
+    if not request.names:  # scores made elsewhere: there is no target that heard another voice
         voices = 0
-    else:
-        first = tables[0].query("condition == 'original' and scored_text == 'generated'").set_index("clip_id")
+    silent = np.zeros(0, dtype=np.float32)
     for clip in tqdm(clips, desc="audio", unit="clip", disable=None):
         write_original(request.out, clip)
-        if not voices:
-            continue
-        spoken = clip.text or first.loc[clip.clip_id, "generated_text"]
-        silent = np.zeros(0, dtype=np.float32)
-        jobs = [Rendering("resynthesis", clip, silent, voice, request.plan.seed, spoken) for voice in range(voices)]
-        for voice, samples in enumerate(rendered(jobs, store)):
+        text = clip.text or written.get(clip.clip_id)
+        jobs = [
+            Rendering("resynthesis", clip, silent, voice, plan.seed, text, casting=plan.casting)
+            for voice in range(voices)
+        ]
+        for voice, samples in enumerate(rendered(jobs, store, studio)):
             if samples is not None:
                 write_audio(request.out, clip.clip_id, "resynthesis", voice, samples, SAMPLE_RATE)
+
+
+def resynthesis_fidelity(
+    request: Request,
+    cohorts: Sequence[Cohort],
+    store: Store,
+    studio: Studio,
+    written: Mapping[str, str],
+    scores: pd.DataFrame | None,
+) -> list[dict[str, Any]]:
+    """Measure how faithful the resyntheses are; nothing where there are none."""
+    if scores is None or "resynthesis" not in request.plan.conditions:
+        return []
+    listener = None if request.asr_target is None else asr_listener(request)
+    plan = request.plan
+    return fidelity(cohorts, store, studio, plan.casting, plan.seed, written, listener, scores)
+
+
+def asr_listener(request: Request) -> Listener:
+    """Load the target that reads resyntheses."""
+    target = request.load(str(request.asr_target))
+    prompt, most = target.prompts["speech"], request.plan.max_new_tokens
+
+    def transcribe(samples: np.ndarray) -> str:
+        return target.generate([samples], prompt, most)[0].text
+
+    return Listener(f"{target.id}@{target.revision}", transcribe)
 
 
 def reference_id(request: Request, targets: Sequence[Mapping[str, Any]]) -> str | None:
     """Id of the unexposed target, which stands last where it was not named as a target itself."""
     if request.reference is None:
         return None
-    names = list(dict.fromkeys([*request.targets, request.reference]))
-    return str(targets[names.index(request.reference)]["id"])
+    return str(targets[request.names.index(request.reference)]["id"])
 
 
 def describe(
@@ -410,6 +486,7 @@ def describe(
         "part": "all" if request.limit is None else f"{request.limit} clips per class of each dataset, seeded",
         "seed": request.seed,
         "protocol": request.plan.protocol,
+        "voices": request.plan.casting.describe(),
         "reference_target": reference_id(request, targets),
         "targets": targets,
         "datasets": [

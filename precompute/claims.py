@@ -16,24 +16,36 @@ from precompute.statistics.intervals import Estimate
 LENGTH, TEXT_KNOWN, BOUND = "clip length", "text known, voice not needed", "bound to the voice"
 CANNOT_READ, NOTHING, OPEN = "cannot read this audio", "nothing to collapse", "open"
 NOT_READ, MIRRORED = "not read", "lists look swapped"
+CAPTION_KNOWN, SOUND_BOUND, CANNOT_HEAR = (
+    "caption known, recording not needed",
+    "bound to the recording",
+    "cannot make out this audio",
+)
+"""What `TEXT_KNOWN`, `BOUND` and `CANNOT_READ` are called where the text is the caption of a sound or of music."""
 
 COLLAPSED = 0.55
 """A row has collapsed where the upper end of its AUC's interval lies below this."""
 
 EXPLANATIONS = {
     LENGTH: "Members are still told apart under silence of the clip's own length, and not under silence of one length "
-    "for all: the length of a clip opens the memory, no voice is needed.",
+    "for all: the length of a clip opens the memory, no sound is needed.",
     TEXT_KNOWN: "The known transcript is still more likely for members when another voice speaks it: the target knows "
     "the text, whoever says it.",
     BOUND: "The known transcript is more likely for members only under the original recording; in another voice, which "
     "the target can read, nothing is left, and silence of the clip's length does not open it either.",
     CANNOT_READ: "Word errors of non-members are above 0.8 in this audio, so the rows of what the target itself wrote "
     "carry no claim.",
+    CAPTION_KNOWN: "The known caption is still more likely for members under another sound made from it: the target "
+    "knows the caption, whatever recording of it is played.",
+    SOUND_BOUND: "The known caption is more likely for members only under the original recording; under another sound "
+    "made from it, which the target can make out, nothing is left, and silence of the clip's length does not open it.",
+    CANNOT_HEAR: "What the target writes for a non-member is no nearer to that clip's own caption than to another "
+    "clip's, so the rows of what it wrote itself carry no claim.",
     NOTHING: "Under the original audio there is no difference above chance and above the blind baselines, so there is "
     "nothing that could collapse.",
     NOT_READ: "The lists differ in what reaches the model (phase 1 is SHIFTED): length and wording alone move the "
     "cells of the grid, so nothing is read from it.",
-    MIRRORED: "The claimed non-members are the ones whose transcript the target is surer of, so nothing is said about "
+    MIRRORED: "The claimed non-members are the ones whose known text the target is surer of, so nothing is said about "
     "memory of the claimed members.",
     OPEN: "There is a difference under the original audio, and the grid does not settle what it rests on.",
 }
@@ -56,6 +68,54 @@ class Cell:
 
 
 @dataclass(frozen=True)
+class Words:
+    """How the claims are worded for a kind of text.
+
+    Parameters
+    ----------
+    text : str
+        What the known text is.
+    source, other : str
+        What carries it in the original, and what does in resynthesis.
+    known, bound, unread : str
+        Claims of a text that is known, that is bound to the original, and of audio that cannot be taken in.
+    verb, why_unread : str
+        What a target cannot do there, and how that was seen.
+    """
+
+    text: str
+    source: str
+    other: str
+    known: str
+    bound: str
+    unread: str
+    verb: str
+    why_unread: str
+
+
+TRANSCRIPTS = Words(
+    text="transcript",
+    source="voice",
+    other="another voice",
+    known=TEXT_KNOWN,
+    bound=BOUND,
+    unread=CANNOT_READ,
+    verb="read",
+    why_unread="non-members' word error above 0.8",
+)
+CAPTIONS = Words(
+    text="caption",
+    source="recording",
+    other="another sound made from the caption",
+    known=CAPTION_KNOWN,
+    bound=SOUND_BOUND,
+    unread=CANNOT_HEAR,
+    verb="make out",
+    why_unread="what it writes for a non-member is no nearer to that clip's caption than to another's",
+)
+
+
+@dataclass(frozen=True)
 class Claim:
     """What may be said, and the sentence that says it with its numbers."""
 
@@ -71,6 +131,7 @@ def claims(
     length_gap: tuple[float, float, float] | None,
     shifted: bool = False,
     mirrored: bool = False,
+    words: Words = TRANSCRIPTS,
 ) -> list[Claim]:
     """Read the grid of one dataset and target.
 
@@ -81,16 +142,19 @@ def claims(
     bar : float
         Upper end of the strongest blind baseline's interval; what collapses must have stood above it.
     readable : mapping of str to bool or None
-        By condition: whether non-members' word error is at most 0.8; None where no transcript is known.
+        By condition: whether what the target writes for non-members shows that it takes this audio in; None where
+        no transcript or caption is known.
     moved : Interaction or None
-        Loss of certainty in the known transcript from the original to another voice, members less non-members.
+        Loss of certainty in the known text from the original to its resynthesis, members less non-members.
     length_gap : (float, float, float) or None
         AUC of the generated row under silence of the clip's length less that under silence of one length, with its
         95% interval.
     shifted : bool
         Whether phase 1 found a shift; then the grid is not read.
     mirrored : bool
-        Whether the target is surer of the claimed non-members' transcripts.
+        Whether the target is surer of the claimed non-members' texts.
+    words : Words
+        `TRANSCRIPTS` or `CAPTIONS`.
 
     Returns
     -------
@@ -102,7 +166,7 @@ def claims(
             Claim(NOT_READ, "not read: the lists differ in length, sound or wording, which moves the grid by itself.")
         ]
     if mirrored:
-        return [Claim(MIRRORED, "lists look swapped: the target is surer of the claimed non-members' transcripts.")]
+        return [Claim(MIRRORED, f"lists look swapped: the target is surer of the claimed non-members' {words.text}s.")]
     found: list[Claim] = []
     floor = max(0.5, bar)
     written, known = grid.get(("generated", "original")), grid.get(("reference", "original"))
@@ -121,17 +185,16 @@ def claims(
         found += _length(grid, length_gap)
     if "reference" in standing:
         # Another voice also takes another time: where length is the key, its collapse says nothing of the voice.
-        found += _voice(grid, bool(unread) or bool(found), moved)
+        found += _voice(grid, bool(unread) or bool(found), moved, words)
     if unread:
-        heard = " and ".join("another voice" if name == "resynthesis" else "the original" for name in unread)
+        heard = " and ".join(words.other if name == "resynthesis" else "the original" for name in unread)
         found.append(
             Claim(
-                CANNOT_READ,
-                f"this target cannot read {heard} (non-members' word error above 0.8): what it wrote itself carries "
-                "no claim.",
+                words.unread,
+                f"this target cannot {words.verb} {heard} ({words.why_unread}): what it wrote itself carries no claim.",
             )
         )
-    if standing and not any(claim.claim in (LENGTH, TEXT_KNOWN, BOUND) for claim in found):
+    if standing and not any(claim.claim in (LENGTH, words.known, words.bound) for claim in found):
         values = ", ".join(f"{text} {_shown(cell)}" for text, cell in standing.items() if cell is not None)
         found.insert(0, Claim(OPEN, f"open: under the original audio, {values}; what it rests on is not settled."))
     return found
@@ -153,7 +216,7 @@ def _length(grid: Mapping[tuple[str, str], Cell], gap: tuple[float, float, float
     ]
 
 
-def _voice(grid: Mapping[tuple[str, str], Cell], barred: bool, moved: Interaction | None) -> list[Claim]:
+def _voice(grid: Mapping[tuple[str, str], Cell], barred: bool, moved: Interaction | None, words: Words) -> list[Claim]:
     """Text known where another voice leaves the reference row standing; bound where it falls, and could have stood.
 
     `barred` says that a collapse could not have shown the opposite: the voice cannot be read, or length is the key.
@@ -161,18 +224,19 @@ def _voice(grid: Mapping[tuple[str, str], Cell], barred: bool, moved: Interactio
     other, original = grid.get(("reference", "resynthesis")), grid[("reference", "original")]
     if other is None:
         return []
-    rows = f"known transcript: {_shown(original)} under the original, {_shown(other)} in another voice"
+    place = "in another voice" if words is TRANSCRIPTS else f"under {words.other}"
+    rows = f"known {words.text}: {_shown(original)} under the original, {_shown(other)} {place}"
     if other.found.low > 0.5:
         left = ""
         if other.drop is not None and other.drop[1] > 0:
-            left = f"; the voice adds {other.drop[0]:.2f} [{other.drop[1]:.2f}, {other.drop[2]:.2f}]"
-        return [Claim(TEXT_KNOWN, f"text known, voice not needed ({rows}{left}).")]
+            left = f"; the {words.source} adds {other.drop[0]:.2f} [{other.drop[1]:.2f}, {other.drop[2]:.2f}]"
+        return [Claim(words.known, f"{words.known} ({rows}{left}).")]
     collapsed = other.found.high < COLLAPSED and other.drop is not None and other.drop[1] > 0
     if collapsed and not barred and moved is not None and moved.low > 0:
         return [
             Claim(
-                BOUND,
-                f"bound to the voice ({rows}; members lose {moved.difference:.2f} [{moved.low:.2f}, {moved.high:.2f}] "
+                words.bound,
+                f"{words.bound} ({rows}; members lose {moved.difference:.2f} [{moved.low:.2f}, {moved.high:.2f}] "
                 "nats per token more than non-members).",
             )
         ]

@@ -14,7 +14,6 @@ from precompute import attack
 from precompute.adjustment import covariates, matched_pairs
 from precompute.blind import DENSE, FAMILIES
 from precompute.headline import Headline, Overlap, Sample, find_headline, find_overlap, given_headline
-from precompute.indicators import INDICATORS
 from precompute.nulls import permutation_null
 from precompute.statistics.incremental import auc_gain, likelihood_ratio, stack_scores
 from precompute.statistics.intervals import Estimate, cluster_bootstrap_weights
@@ -31,11 +30,14 @@ FACTOR_DRAWS = 100
 
 LOW_FPRS = (0.01, 0.001)
 HEADLINE_METHOD = (
-    "30 indicators, original audio, generated text; logistic regression out of fold, fitted under overlap weights "
-    "(propensity cross-fitted on length, sound and wording); p: label draws from the propensity, attack and weights "
-    "refitted, sequential (Besag and Clifford 1991), Holm over all verdicts; interval: weighted DeLong, widened by the "
-    "deviation under those draws"
+    "{columns} indicators, original audio, generated text; logistic regression out of fold, fitted under overlap "
+    "weights (propensity cross-fitted on length, sound and wording); p: label draws from the propensity, attack and "
+    "weights refitted, sequential (Besag and Clifford 1991), Holm over all verdicts; interval: weighted DeLong, "
+    "widened by the deviation under those draws"
 )
+WEAKER = "Weaker than an audit with the model's weights"
+"""What a sentence says of a target behind an endpoint."""
+
 GIVEN_METHOD = (
     "scores made elsewhere, taken as they are; overlap weights (propensity cross-fitted on length, sound and wording); "
     "p: label draws from the propensity, weights refitted; Holm over all verdicts; interval: weighted DeLong, widened "
@@ -146,7 +148,8 @@ def find(
                 if target in given:
                     headline = given_headline(data.sample, data.column(cell, "mia_score"), overlap, seed)
                 else:
-                    headline = find_headline(data.sample, data.matrix(cell, INDICATORS), overlap, seed)
+                    features = data.matrix(cell, attack.columns_of(cell))
+                    headline = find_headline(data.sample, features, overlap, seed)
                 found.headlines[data.name, str(target)] = headline
                 bar.update()
     return found
@@ -229,7 +232,7 @@ def pair_rows(data: Dataset, overlap: Overlap) -> list[dict[str, Any]]:
 
 def control_rows(data: Dataset, target: str, cell: pd.DataFrame, headline: Headline, seed: int) -> list[dict[str, Any]]:
     """Attacks on labels that carry no membership: random ones, and each class split against itself."""
-    features = data.matrix(cell, INDICATORS)
+    features = data.matrix(cell, attack.columns_of(cell))
     usable = np.isfinite(features).all(axis=1)
     null = headline.raw_null
     spread = 1.959964 * null.sd
@@ -313,9 +316,13 @@ def reference_rows(
     """Score less an unexposed target's score of the same clip: as a control, and as an attack of its own.
 
     The difference takes off what makes a clip easy or hard for any such target; what is left is the effect of having
-    met it. Where the two targets were trained on opposite halves of one pool, that effect is exact per clip.
+    met it. Where the two targets were trained on opposite halves of one pool, that effect is exact per clip. Only the
+    indicators that both targets have are compared; no row where there is none.
     """
-    mine, theirs = (data.matrix(table, INDICATORS) for table in (cell, other))
+    common = [name for name in attack.columns_of(cell) if name in attack.columns_of(other)]
+    if not common:
+        return []
+    mine, theirs = (data.matrix(table, common) for table in (cell, other))
     headline = find_headline(data.sample, mine - theirs, overlap, seed, draws=199, plain=100)
     alone = find_headline(data.sample, theirs, overlap, seed, draws=199, plain=100)
     gap = data.column(other, "nll") - data.column(cell, "nll")
@@ -377,6 +384,7 @@ def verdict_rows(
     blind_found: Mapping[str, Mapping[str, Estimate]],
     truths: Mapping[str, str | None],
     given: Sequence[str] = (),
+    limits: Mapping[str, str] | None = None,
 ) -> list[dict[str, Any]]:
     """Decide on every dataset and target, with one Holm correction over all of them.
 
@@ -392,6 +400,8 @@ def verdict_rows(
         By dataset: what is known by construction.
     given : sequence of str
         Targets whose scores were made elsewhere.
+    limits : mapping of str to str or None
+        By target: what is not known of it, where its weights are not at hand; said in the sentence.
 
     Returns
     -------
@@ -414,6 +424,9 @@ def verdict_rows(
             for text, found in texts
             if len(found)
         ]
+        if "word_error" in attack.columns_of(cell):
+            error = -data.column(cell, "word_error")
+            nll = [("word error", data.estimate(error, weights=overlap.fitted.weights))]
         if target in given:
             nll = [("given", data.estimate(headline.adjusted_score, weights=overlap.fitted.weights))]
         evidence = Evidence(
@@ -436,9 +449,19 @@ def verdict_rows(
             _verdict_row(data, headline, evidence, truths.get(name), cell)
             | _low_rates(data, score)
             | added_value(data, blind[name]["joint"], score, headline.raw_null.factor)
-            | {"method": GIVEN_METHOD if target in given else HEADLINE_METHOD}
+            | {"method": GIVEN_METHOD if target in given else headline_method(attack.columns_of(cell))}
         )
+        if target in (limits or {}):
+            row = rows[-1]
+            row["access"] = (limits or {})[target]
+            row["sentence"] = f"{row['sentence']} {WEAKER} (access: {row['access']})."
+            row["changes"] = [*row["changes"], "The model's weights: all 30 indicators, and the known text scored."]
     return rows
+
+
+def headline_method(columns: Sequence[str]) -> str:
+    """Say how a headline is made from these indicators."""
+    return HEADLINE_METHOD.format(columns=len(columns))
 
 
 def _verdict_row(

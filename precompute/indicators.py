@@ -31,7 +31,10 @@ INDICATORS: tuple[str, ...] = (
 EXTRAS: tuple[str, ...] = ("perplexity", "zlib_total", *(f"min_k_pp_{k}" for k in MIN_K_PP_PERCENTS))
 """Stored and shown beside the 30, never fed to the attack."""
 
-ORIENTATION: dict[str, int] = {name: 1 if name == "prob_gap" else -1 for name in INDICATORS}
+LABEL_ONLY: tuple[str, ...] = ("word_error", "character_error", "length_error", "inexact")
+"""What stands in for the 30 where a target gives its text and no probability (`precompute.labels`)."""
+
+ORIENTATION: dict[str, int] = {name: 1 if name == "prob_gap" else -1 for name in (*INDICATORS, *LABEL_ONLY)}
 """Sign that makes an indicator higher for a more member-like clip; fixed beforehand, never chosen from data."""
 
 STATISTICS: tuple[str, ...] = (
@@ -85,8 +88,12 @@ EXPLANATIONS: dict[str, str] = {
         + "; higher means more member-like."
         for k in MIN_K_PP_PERCENTS
     },
+    "word_error": "Words that differ from the known text, per word of it; lower means nearer to what is known.",
+    "character_error": "Characters that differ from the known text, per character of it, case and punctuation aside.",
+    "length_error": "By how much the text is longer or shorter than the known one, as a share of its characters.",
+    "inexact": "0 where the text is the known one word for word, 1 where it is not.",
 }
-"""One plain sentence for every indicator and extra."""
+"""One plain sentence for every indicator, extra and label-only indicator."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,10 +184,12 @@ def indicators(stats: TokenStats) -> dict[str, float]:
     -------
     dict of str to float
         Keys `INDICATORS` then `EXTRAS`. Every value is NaN where there is no token, or where a statistic is not
-        finite: such a text is excluded as a whole rather than half counted.
+        finite: such a text is excluded as a whole rather than half counted. A statistic that is NaN at all tokens is
+        not known of this target; what is made of it is NaN, and only that.
     """
     numbers = stats.numbers.astype(np.float64)
-    if not len(numbers) or not np.isfinite(numbers).all():
+    known = [not np.isnan(column).all() for column in numbers.T]
+    if not len(numbers) or not known[STATISTICS.index("logprob")] or not np.isfinite(numbers[:, known]).all():
         return dict.fromkeys((*INDICATORS, *EXTRAS), float("nan"))
     column = dict(zip(STATISTICS, numbers.T, strict=True))
     length = len(numbers)

@@ -70,12 +70,15 @@ def _document(bundle: Bundle, table: Callable[[Rows], str], heading: str) -> str
     blocks = [targets[i : i + COLUMNS_PER_BLOCK] for i in range(0, len(targets), COLUMNS_PER_BLOCK)]
     parts += [table(_table1(results, datasets, block)) for block in blocks]
     parts += [heading.format("Verdicts, adjusted for what reaches the model"), table(_summary(results["verdicts"]))]
-    parts += [paragraph for paragraph in (_methods(results), *_footnotes(results["verdicts"])) if paragraph]
+    notes = (_methods(results), *_access(results["verdicts"]), *_footnotes(results["verdicts"]))
+    parts += [paragraph for paragraph in notes if paragraph]
     parts.append(heading.format("Table 2: audio condition x scored text"))
     parts.append(
         "Refit attack AUC with 95% interval, then transfer (fitted on original audio); sd over realizations;\n"
         "difference from the original (refit, paired). WER: mean word error of what the target wrote, members /\n"
-        "non-members; * marks audio that the target cannot read, where generated and carried rows carry no claim.\n"
+        "non-members; own: of captions, how often the one written for a non-member is nearer to its own than to\n"
+        "another's, chance 0.50. * marks audio that the target cannot take in, where generated and carried rows carry\n"
+        "no claim.\n"
         "p: paired t-test over folds, as in the paper (too small; for comparison only)."
     )
     for dataset in datasets:
@@ -163,6 +166,18 @@ def _methods(results: Mapping[str, Any]) -> str:
         "1,000 non-members on."
     )
     return textwrap.fill(text, 110)
+
+
+def _access(verdicts: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Targets that were audited without their weights, and what is not known of them."""
+    known = {row["target"]: row["access"] for row in verdicts if row.get("access")}
+    if not known:
+        return []
+    lines = [f"{target}: access: {access}." for target, access in known.items()]
+    return [
+        textwrap.fill("Audited without weights, with fewer indicators than the 30 and so with weaker evidence:", 110)
+        + "".join(f"\n{textwrap.fill(line, 110, subsequent_indent='  ')}" for line in lines)
+    ]
 
 
 def _footnotes(verdicts: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -280,6 +295,7 @@ def _table2(results: Mapping[str, Any], dataset: str, target: str) -> Rows:
         other = transfer.get((row["scored_text"], row["condition"]), {})
         errors = [row["wer_member"], row["wer_non_member"]]
         heard = "-" if None in errors else f"{errors[0]:.2f} / {errors[1]:.2f}"
+        heard += f", own {row['own_caption']:.2f}" if row.get("own_caption") is not None else ""
         heard += "*" if row["readable"] is False else ""
         rows.append(
             [

@@ -14,10 +14,12 @@ from precompute import attack, evidence
 from precompute.blind import DENSE, FAMILIES, BlindFit
 from precompute.blind.properties import separating_properties
 from precompute.bundle import plain
-from precompute.claims import Cell, claims
+from precompute.claims import CAPTIONS, TRANSCRIPTS, Cell, Claim, claims
 from precompute.evidence import Dataset, Findings
 from precompute.given import GIVEN
-from precompute.indicators import INDICATORS, ORIENTATION
+from precompute.hearing import CHANCE, Hearing, hearing, is_captioned, own_caption_shares
+from precompute.indicators import ORIENTATION
+from precompute.scoring import normalise
 from precompute.statistics.contrasts import Interaction, condition_contrast, interaction
 from precompute.statistics.correlation import correlation, within_class
 from precompute.statistics.intervals import Estimate, mean_estimate, percentiles
@@ -27,7 +29,11 @@ from precompute.statistics.roc import auc
 from precompute.verdicts import SHIFTED, blind_verdict
 
 READABLE_WER = 0.8
-"""Above this word error of non-members a target cannot read the audio, and its own text says nothing about memory."""
+"""Above this word error of non-members' transcripts a target cannot read the audio, and its own text says nothing
+about memory. Captions have their own check, in `precompute.hearing`."""
+
+NOT_SCORED = "given text not scored"
+"""Claim about a target that cannot score a text it is given."""
 
 SPEECHLESS = ("silence", "silence_fixed", "noise", "noise_fixed")
 """Conditions in which there is nothing to read; whether the target can read is judged on the original there."""
@@ -89,6 +95,7 @@ def build_results(
     """
     seed = int(audit.get("seed") or 0)
     given = [row["id"] for row in audit.get("targets", []) if row.get("family") == GIVEN]
+    limits = {row["id"]: str(row["limits"]) for row in audit.get("targets", []) if row.get("limits")}
     reference = audit.get("reference_target")
     truths = {row["name"]: row.get("truth") for row in audit.get("datasets", [])}
     findings = findings or evidence.find(clips, scores, blind, seed, given)
@@ -122,16 +129,16 @@ def build_results(
                 continue
             grid = condition_rows(data, target, cells, factor)
             tables["conditions"] += grid
-            tables["claims"] += claim_rows(data, target, cells, grid, estimates[name])
+            tables["claims"] += claim_rows(data, target, cells, grid, estimates[name], limits.get(target))
             tables["indicators"] += _indicator_rows(data, target, cells)
             origin = cells["original", 0, "generated"]
-            features = data.matrix(origin, INDICATORS)
+            features = data.matrix(origin, attack.columns_of(origin))
             tables["grouping"] += evidence.grouping_rows(data, f"attack on {target}", features)
             tables["controls"] += evidence.control_rows(data, target, origin, headline, seed)
             if reference in by_target and reference != target:
                 other = by_target[reference]["original", 0, "generated"]
                 tables["reference"] += evidence.reference_rows(data, target, origin, reference, other, overlap, seed)
-    tables["verdicts"] = evidence.verdict_rows(findings, scores, columns, estimates, truths, given)
+    tables["verdicts"] = evidence.verdict_rows(findings, scores, columns, estimates, truths, given, limits)
     units = {name: pd.Series(data.units, index=data.clips["clip_id"]) for name, data in findings.datasets.items()}
     tables["heatmap"] = attack.heatmap(scores[~scores["target"].isin(given)], seed, units=units)
     return plain(tables)
@@ -230,8 +237,13 @@ def _mia_row(data: Dataset, target: str, key: _Key, cell: pd.DataFrame, fit: str
         **_fields(nll, "nll_auc"),
         "tokens_auc": auc(data.labels[written], tokens[written]),
         **_word_errors(data, [cell]),
-        "method": METHODS[fit],
+        "method": method_of(fit, cell),
     }
+
+
+def method_of(fit: str, cell: pd.DataFrame) -> str:
+    """Say how the attack on a cell is fitted, with the number of indicators its target has."""
+    return METHODS[fit].replace("30 indicators", f"{len(attack.columns_of(cell))} indicators")
 
 
 def _word_errors(data: Dataset, cells: Sequence[pd.DataFrame]) -> dict[str, float]:
@@ -253,6 +265,7 @@ def condition_rows(
     """Make the disentanglement grid: scored text x condition, averaged over realizations, beside the original."""
     groups = dict.fromkeys((condition, text) for condition, _, text in cells)
     heard = {condition: _heard(data, cells, condition) for condition, _ in groups}
+    taken_in = {condition: _taken_in(data, heard[condition]) for condition, _ in groups}
     rows = []
     for condition, text in groups:
         found = [cell for (name, _, scored), cell in cells.items() if (name, scored) == (condition, text)]
@@ -274,9 +287,9 @@ def condition_rows(
                     "realizations": single,
                     **_sizes(mean),
                     **heard[condition],
-                    "readable": _readable(heard, condition),
+                    "readable": _readable(taken_in, condition),
                     **_against_original(data, values, drawn, base),
-                    "method": METHODS[fit],
+                    "method": method_of(fit, found[0]),
                     "t_method": METHODS["t"],
                 }
             )
@@ -311,18 +324,51 @@ def widened(found: Estimate, factor: float) -> Estimate:
     )
 
 
-def _heard(data: Dataset, cells: Mapping[_Key, pd.DataFrame], condition: str) -> dict[str, float]:
-    """Word error of what the target wrote under a condition, over all realizations."""
+def _heard(data: Dataset, cells: Mapping[_Key, pd.DataFrame], condition: str) -> dict[str, float | None]:
+    """Measure how near what the target wrote under a condition is to the known texts, over all realizations.
+
+    Returns
+    -------
+    dict
+        ``wer_member``, ``wer_non_member``, and ``own_caption, own_caption_low, own_caption_high``: how often what was
+        written for a non-member is nearer to its own caption than to another's; None for transcripts.
+    """
     written = [cell for (name, _, text), cell in cells.items() if name == condition and text == "generated"]
-    return _word_errors(data, written) if written else {"wer_member": float("nan"), "wer_non_member": float("nan")}
+    errors = _word_errors(data, written) if written else {"wer_member": float("nan"), "wer_non_member": float("nan")}
+    names = ("own_caption", "own_caption_low", "own_caption_high")
+    if not is_captioned(data.clips):
+        return {**errors, **dict.fromkeys(names)}
+    found = _captioning(data, written)
+    return {**errors, **dict(zip(names, (found.share, found.low, found.high), strict=True))}
 
 
-def _readable(heard: Mapping[str, Mapping[str, float]], condition: str) -> bool | None:
-    """Whether non-members' word error shows that the target can read this audio; None where it is not known."""
+def _captioning(data: Dataset, written: Sequence[pd.DataFrame]) -> Hearing:
+    """Whether what the target wrote for non-members, in each realization, tells their own captions from others'."""
+    captions = data.clips["text"].fillna("").astype(str)
+    rows = np.flatnonzero((data.labels == 0) & captions.map(normalise).ne("").to_numpy())
+    known = captions.iloc[rows].tolist()
+    shares = []
+    for cell in written:
+        texts = cell.set_index("clip_id")["generated_text"].reindex(data.clips["clip_id"].iloc[rows])
+        shares.append(np.where(texts.notna(), own_caption_shares(known, texts.fillna("").tolist()), np.nan))
+    every = np.mean(shares, axis=0) if shares else np.full(len(rows), np.nan)
+    return hearing(every, data.units[rows])
+
+
+def _taken_in(data: Dataset, heard: Mapping[str, float | None]) -> bool | None:
+    """Whether what was written for non-members shows that the target takes this audio in; None if it is not known."""
+    if is_captioned(data.clips):
+        low = heard["own_caption_low"]
+        return None if low is None or not np.isfinite(low) else bool(low > CHANCE)
+    error = heard["wer_non_member"]
+    return None if error is None or not np.isfinite(error) else bool(error <= READABLE_WER)
+
+
+def _readable(taken_in: Mapping[str, bool | None], condition: str) -> bool | None:
+    """Whether the target takes in this audio and the original; where there is nothing to hear, the original alone."""
     judged = ["original"] if condition in SPEECHLESS else ["original", condition]
-    errors = [heard[name]["wer_non_member"] for name in judged if name in heard]
-    errors = [error for error in errors if np.isfinite(error)]
-    return all(error <= READABLE_WER for error in errors) if errors else None
+    known = [taken_in[name] for name in judged if taken_in.get(name) is not None]
+    return all(known) if known else None
 
 
 def _against_original(
@@ -358,8 +404,9 @@ def claim_rows(
     cells: Mapping[_Key, pd.DataFrame],
     grid: Sequence[Mapping[str, Any]],
     blind: Mapping[str, Estimate],
+    limits: str | None = None,
 ) -> list[dict[str, Any]]:
-    """Say what phase 3 supports, in the order of its strength."""
+    """Say what phase 3 supports, in the order of its strength; `limits`: what is not known of the target."""
     found = {}
     for row in grid:
         if row["fit"] == "refit":
@@ -373,14 +420,23 @@ def claim_rows(
     shifted = blind_verdict(known_blind)[0] == SHIFTED
     origin = cells.get(("original", 0, "reference"))
     mirrored = origin is not None and data.estimate(-data.column(origin, "nll")).high < 0.5
-    rows = claims(found, bar, readable, _moved(data, cells), _length_gap(data, cells), shifted, mirrored)
+    words = CAPTIONS if is_captioned(data.clips) else TRANSCRIPTS
+    rows = claims(found, bar, readable, _moved(data, cells), _length_gap(data, cells), shifted, mirrored, words)
+    if limits and origin is None:
+        rows.append(
+            Claim(
+                NOT_SCORED,
+                f"carried and known texts were not scored ({limits}): whether it knows a {words.text} without the "
+                f"{words.source}, or is bound to the {words.source}, cannot be told.",
+            )
+        )
     return [
         {"dataset": data.name, "target": target, "claim": claim.claim, "sentence": claim.sentence} for claim in rows
     ]
 
 
 def _moved(data: Dataset, cells: Mapping[_Key, pd.DataFrame]) -> Interaction | None:
-    """Loss of certainty in the known transcript from the original to another voice, members less non-members."""
+    """Loss of certainty in the known text from the original to its resynthesis, members less non-members."""
     origin = cells.get(("original", 0, "reference"))
     spoken = [cell for (name, _, text), cell in cells.items() if (name, text) == ("resynthesis", "reference")]
     if origin is None or not spoken:
@@ -407,7 +463,7 @@ def _indicator_rows(data: Dataset, target: str, cells: Mapping[_Key, pd.DataFram
     for (condition, _, text), cell in cells.items():
         if condition != "original":
             continue
-        for name in INDICATORS:
+        for name in attack.columns_of(cell):
             found = data.estimate(ORIENTATION[name] * data.column(cell, name))
             # Two-sided normal p of an AUC of one half, at DeLong's error: nothing is trained here.
             p = float(2 * ndtr(-abs(found.auc - 0.5) / found.se)) if found.se else 1.0

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from precompute.clips import Clip, content_hash, read_audio
 from precompute.conditions import CONDITIONS, FIXED_SECONDS, Rendering
+from precompute.conditions.casting import EMBEDDED, Casting
+from precompute.conditions.voices import Studio
 from precompute.indicators import STATISTICS, TokenStats, indicators
+from precompute.labels import label_indicators
 from precompute.rendered import rendered
 from precompute.scoring import generate, score, stats_from_arrays, stats_to_arrays, wer
 from precompute.store import Store
@@ -44,6 +47,10 @@ class Plan:
         Of the noise.
     fixed_seconds : float
         Length of the ``*_fixed`` conditions.
+    casting : Casting
+        Who resynthesises clips.
+    prompts : mapping of str to str
+        By task, where neither `prompt` nor the target's own is wanted.
     """
 
     conditions: tuple[str, ...]
@@ -53,6 +60,12 @@ class Plan:
     protocol: str = "single-pass"
     seed: int = 0
     fixed_seconds: float = FIXED_SECONDS
+    casting: Casting = EMBEDDED
+    prompts: Mapping[str, str] = field(default_factory=dict)
+
+    def prompt_for(self, target: Target, task: str) -> str:
+        """Give the prompt that a target is asked with about clips of a task."""
+        return self.prompt or self.prompts.get(task) or target.prompts[task]
 
     def inputs(self) -> list[tuple[str, int]]:
         """Every (condition, realization) pair, the original first."""
@@ -65,7 +78,12 @@ class Plan:
 
 
 def score_clips(
-    target: Target, clips: Sequence[Clip], plan: Plan, store: Store, advance: Callable[[int], Any]
+    target: Target,
+    clips: Sequence[Clip],
+    plan: Plan,
+    store: Store,
+    advance: Callable[[int], Any],
+    studio: Studio | None = None,
 ) -> Iterator[tuple[dict[str, Any], TokenStats]]:
     """Score clips under every condition, doing only what the store lacks.
 
@@ -78,6 +96,8 @@ def score_clips(
     store : Store
     advance : callable
         Told the number of scored texts done, for a progress bar.
+    studio : Studio or None
+        What resynthesises; None opens one for each call, which loads a large model anew each time.
 
     Yields
     ------
@@ -92,24 +112,25 @@ def score_clips(
         order = np.argsort(lengths, kind="stable")
         for first in range(0, len(order), size):
             chunk = [same[i] for i in order[first : first + size]]
-            yield from _score_chunk(target, chunk, prompt, plan, store, advance)
+            yield from _score_chunk(_Scorer(target, plan, store, advance, prompt), chunk, studio)
 
 
 def _by_prompt(target: Target, clips: Sequence[Clip], plan: Plan) -> dict[str, list[Clip]]:
     """Clips by the prompt they are heard with."""
     groups: dict[str, list[Clip]] = {}
     for clip in clips:
-        groups.setdefault(plan.prompt or target.prompts[clip.task], []).append(clip)
+        groups.setdefault(plan.prompt_for(target, clip.task), []).append(clip)
     return groups
 
 
 def _score_chunk(
-    target: Target, clips: list[Clip], prompt: str, plan: Plan, store: Store, advance: Callable[[int], Any]
+    scorer: _Scorer, clips: list[Clip], studio: Studio | None
 ) -> Iterator[tuple[dict[str, Any], TokenStats]]:
     """Score the clips of one chunk, which are read once for all conditions."""
+    target, plan = scorer.target, scorer.plan
     samples = [read_audio(clip) for clip in clips]
-    reference = [target.encode(clip.text) if clip.text else None for clip in clips]
-    scorer = _Scorer(target, plan, store, advance, prompt)
+    given = target.access == "weights"  # an endpoint scores what it writes, and no text it is given
+    reference = [target.encode(clip.text) if clip.text and given else None for clip in clips]
     original = scorer.generate(samples)
     for condition, realization in plan.inputs():
         if condition == "original":
@@ -117,13 +138,18 @@ def _score_chunk(
             cells = {"generated": original}
         else:
             jobs = [
-                Rendering(condition, clip, heard, realization, plan.seed, clip.text or wrote.text, plan.fixed_seconds)
+                Rendering(
+                    *(condition, clip, heard, realization, plan.seed, clip.text or wrote.text),
+                    *(plan.fixed_seconds, plan.casting),
+                )
                 for clip, heard, wrote in zip(clips, samples, original, strict=True)
             ]
-            audios = rendered(jobs, store)
-            carried = [stats.ids.tolist() for stats in original]
-            cells = {"generated": scorer.generate(audios), "carried": scorer.score(audios, carried)}
-        cells["reference"] = scorer.score(audios, reference)
+            audios = rendered(jobs, scorer.store, studio)
+            cells = {"generated": scorer.generate(audios)}
+            if given:
+                cells["carried"] = scorer.score(audios, [stats.ids.tolist() for stats in original])
+        if given:
+            cells["reference"] = scorer.score(audios, reference)
         for scored_text, scored in cells.items():
             for clip, wrote, stats in zip(clips, cells["generated"], scored, strict=True):
                 if scored_text == "reference" and not clip.text:
@@ -139,6 +165,8 @@ def _score_chunk(
                     "wer": wer(clip.text, wrote.text),
                     **indicators(stats),
                 }
+                if target.access == "labels":  # it names no tokens; its text alone is judged
+                    row |= {"n_tokens": float("nan"), **label_indicators(clip.text, wrote.text)}
                 yield row, stats
 
 

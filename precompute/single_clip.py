@@ -9,7 +9,8 @@ import numpy as np
 
 from precompute.attack import LinearModel, sigmoid
 from precompute.clips import SAMPLE_RATE, InputError
-from precompute.indicators import TokenStats, indicators
+from precompute.indicators import LABEL_ONLY, TokenStats, indicators
+from precompute.labels import label_indicators
 from precompute.statistics.single_clip import REFUSE_BELOW, Share, share_at_least, typicality
 from precompute.targets.base import Target
 
@@ -37,7 +38,8 @@ def score_clip(
     samples : np.ndarray [shape=(n,)]
         Mono float32 audio at 16 kHz.
     text : str or None
-        What is said in it, where known; only the blind text score uses it.
+        What is said in it, where known; the blind text score uses it, and a target that gives its text and nothing
+        else cannot be judged without it.
     models : mapping
         ``models.json`` of the bundle.
     dataset, target_id : str
@@ -59,7 +61,7 @@ def score_clip(
         `percentile_members`, the share of known members scoring at most as high, and `n_members`; `blind` (`score,
         share_non_members, floor, method, text_score`); `typical`, `typical_share`, `typical_n`; `refusal` (a sentence,
         or None) and `reason`; `source`. Where the clip is refused the shares are None: a clip unlike the dataset cannot
-        be ranked among its clips.
+        be ranked among its clips. Numbers that the target does not tell are None too.
 
     Raises
     ------
@@ -74,8 +76,10 @@ def score_clip(
         raise InputError(f"this bundle has no models for {target_id} on {dataset}")
     folds = known[target_id]["folds"]
     (stats,) = target.generate([samples], prompt, max_new_tokens)
-    values = indicators(stats)
-    row = np.array([[values[name] for name in known[target_id]["indicators"]]])
+    used = known[target_id]["indicators"]
+    labels_only = set(used) <= set(LABEL_ONLY)
+    values = indicators(stats) | (label_indicators(text, stats.text) if labels_only else {})
+    row = np.array([[values[name] for name in used]])
     scored = bool(np.isfinite(row).all())
     logits = [float(LinearModel.from_numbers(fold).logit(row)[0]) for fold in folds] if scored else []
     features = _features(samples)
@@ -83,13 +87,15 @@ def score_clip(
     refusal = judged["refusal"]
     if not scored:
         refusal = "The target wrote nothing for this clip, so there is nothing to score."
+        if labels_only and stats.text and not text:
+            refusal = "This target gives its text and nothing else, so only a clip whose text is known can be scored."
     usable = scored and refusal is None
     above = share_at_least(logits, _heldout(folds, 0)) if usable else None
     members = _heldout(folds, 1)
     return {
         "generated_text": stats.text,
         "tokens": _tokens(stats),
-        "indicators": values,
+        "indicators": {name: _known(value) for name, value in values.items()},
         "fold_logits": logits,
         "score": _score(logits),
         "share_non_members": above.share if above else None,
@@ -139,12 +145,19 @@ def _features(samples: np.ndarray) -> dict[str, float]:
 
 
 def _tokens(stats: TokenStats) -> list[dict[str, Any]]:
-    """One row per token for the confidence strip."""
+    """One row per token for the confidence strip; none where a token's probability is not known."""
+    if not np.isfinite(stats.logprob).all():
+        return []
     columns = zip(stats.tokens, -stats.logprob, stats.entropy, stats.gap, strict=True)
     return [
-        {"text": text, "nll": float(nll), "entropy": float(entropy), "gap": float(gap)}
+        {"text": text, "nll": float(nll), "entropy": _known(entropy), "gap": _known(gap)}
         for text, nll, entropy, gap in columns
     ]
+
+
+def _known(value: float) -> float | None:
+    """Plain number; None for NaN, which JSON cannot hold."""
+    return None if np.isnan(value) else float(value)
 
 
 def _score(logits: Sequence[float]) -> float | None:

@@ -59,7 +59,8 @@ class Evidence:
     blind : sequence of (str, Estimate)
         Blind families that have anything to work on.
     direction : sequence of (str, Estimate)
-        Scored text and the overlap-weighted AUC of its mean NLL, sign fixed (surer means more member-like).
+        Scored text and the overlap-weighted AUC of its mean NLL, sign fixed (surer means more member-like). Where a
+        target tells no probability, ``word error`` and the AUC of that, lower being more member-like.
     """
 
     dataset: str
@@ -293,7 +294,8 @@ def _directed(found: str, direction: tuple[str, Estimate] | None) -> tuple[str, 
     if direction is None:
         return UNDECIDED, f"{found}; the classes differ, but nothing says which of them the target is surer of."
     text, nll = direction
-    sure = f"AUC of mean NLL of the {text} text {shown(nll)}"
+    measure = "low word error" if text == "word error" else f"mean NLL of the {text} text"
+    sure = f"AUC of {measure} {shown(nll)}"
     if nll.low > 0.5:
         return LEAK, f"{found}; the members are the ones the target is surer of ({sure})."
     if nll.high < 0.5:

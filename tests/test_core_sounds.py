@@ -7,7 +7,7 @@ from sklearn.metrics import roc_auc_score
 from precompute.clips import InputError
 from precompute.corpora import core_sounds, find_cohorts, limited
 from precompute.corpora.core_sounds import COHORTS, distinct, normalise, planted_propensity, recordings, training_halves
-from precompute.truth import trained_on
+from precompute.truth import Training, trained_on
 
 
 @pytest.fixture(scope="module")
@@ -49,13 +49,13 @@ def test_draws_are_the_same_every_time(cohorts):
 def test_labels_are_the_truth_of_training_in_clean_and_both(cohorts):
     for name in ("core-clean", "core-both"):
         cohort = cohorts[name]
-        assert [trained_on(clip, "A") for clip in cohort.clips] == [label == 1 for label in cohort.labels]
-        assert [trained_on(clip, "B") for clip in cohort.clips] == [label == 0 for label in cohort.labels]
+        assert [trained_on(clip, Training("A")) for clip in cohort.clips] == [label == 1 for label in cohort.labels]
+        assert [trained_on(clip, Training("B")) for clip in cohort.clips] == [label == 0 for label in cohort.labels]
 
 
 def test_nothing_was_trained_on_in_shift_and_unseen(cohorts):
     for name in ("core-shift", "core-unseen"):
-        assert not any(trained_on(clip, half) for clip in cohorts[name].clips for half in "AB")
+        assert not any(trained_on(clip, Training(half)) for clip in cohorts[name].clips for half in "AB")
 
 
 def test_length_alone_separates_the_shifted_cohorts_and_not_the_random_ones(cohorts):

@@ -11,7 +11,9 @@ from safetensors.torch import load_file
 from precompute.corpora import core_sounds
 from precompute.targets import EMBEDDED, WEIGHTS, load_target
 from precompute.targets import embedded as training
-from precompute.targets.embedded import RECIPES, CtcHead, Recipe, answer_loss, build, collate, examples, learning_rate
+from precompute.targets.embedded import CtcHead, Recipe, build, examples
+from precompute.targets.recipes import RECIPES
+from precompute.targets.training import answer_loss, collate, learning_rate
 
 
 @pytest.fixture

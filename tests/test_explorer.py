@@ -212,7 +212,7 @@ def cell(low: float, high: float, readable: bool = True) -> dict:
                 ("generated", "resynthesis"): cell(0.4, 0.5, readable=False),
                 ("reference", "resynthesis"): cell(0.47, 0.53),
             },
-            "cannot read the original or the other voice",
+            "cannot read the original or another voice",
         ),
     ],
 )

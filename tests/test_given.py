@@ -132,7 +132,7 @@ def test_scores_named_like_a_scored_target_are_refused(tmp_path, monkeypatch):
 
     described = {"id": "mine", "family": "given scores"}
     monkeypatch.setattr(audit, "given_scores", lambda *_: [(pd.DataFrame(), described)])
-    monkeypatch.setattr(audit, "find_cohorts", lambda _: [cohort()])
+    monkeypatch.setattr(audit, "find_cohorts", lambda *_: [cohort()])
     for name in ("check_name", "check_cohorts", "write_listening_audio"):
         monkeypatch.setattr(audit, name, lambda *_: None)
     monkeypatch.setattr(audit, "fingerprint_of", lambda *_: "")

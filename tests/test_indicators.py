@@ -13,6 +13,7 @@ from precompute.indicators import (
     EXPLANATIONS,
     EXTRAS,
     INDICATORS,
+    LABEL_ONLY,
     MIN_K_PP_PERCENTS,
     ORIENTATION,
     PERCENTS,
@@ -54,8 +55,9 @@ def test_there_are_thirty_indicators_with_a_sign_and_a_sentence_each():
     assert INDICATORS[11:18] == tuple(f"max_k_{k}" for k in ("05", "10", "20", "30", "40", "50", "60"))
     assert set(INDICATORS[18:]) == {f"renyi_{a}_{k}" for a in ("0", "1", "2", "inf") for k in ("k0", "k10", "k100")}
     assert {name for name, sign in ORIENTATION.items() if sign == 1} == {"prob_gap"}
-    assert list(ORIENTATION) == list(INDICATORS) and sum(ORIENTATION.values()) == -28
-    assert set(EXPLANATIONS) == {*INDICATORS, *EXTRAS}
+    assert list(ORIENTATION) == [*INDICATORS, *LABEL_ONLY]
+    assert sum(ORIENTATION[name] for name in INDICATORS) == -28
+    assert set(EXPLANATIONS) == {*INDICATORS, *EXTRAS, *LABEL_ONLY}
     assert all(text.endswith(".") for text in EXPLANATIONS.values())
     assert len(set(EXPLANATIONS.values())) == len(EXPLANATIONS)
 

@@ -10,6 +10,7 @@ from scipy import stats
 from precompute import evidence, results
 from precompute.attack import dataset_folds, fold_aucs
 from precompute.blind import FAMILIES
+from precompute.indicators import INDICATORS
 from precompute.statistics.intervals import Estimate
 from precompute.statistics.multiplicity import benjamini_hochberg
 from precompute.statistics.roc import auc
@@ -204,9 +205,9 @@ def test_the_diagonal_of_the_heatmap_keeps_groups_whole_as_the_verdict_does():
     fake = fake_audit([FakeDataset("spoken", 80)])
     speaker = pd.Series(np.arange(160) // 8, index=fake.clips["clip_id"])  # ten speakers a class, eight clips each
     fake.clips["group"] = speaker.to_numpy().astype(str)
-    voices = rng.standard_normal((20, len(results.INDICATORS)))
+    voices = rng.standard_normal((20, len(INDICATORS)))
     rows = speaker.loc[fake.scores["clip_id"]].to_numpy()
-    fake.scores[list(results.INDICATORS)] = voices[rows] + 0.3 * rng.standard_normal((len(rows), 30))
+    fake.scores[list(INDICATORS)] = voices[rows] + 0.3 * rng.standard_normal((len(rows), 30))
     with few_draws(60, 20):
         tables = results.build_results(fake.clips, fake.scores, fake.blind, fake.audit)
     (row,) = tables["verdicts"]

@@ -1,4 +1,4 @@
-"""The adapter of the Flamingo family on its real classes: untrained, with weights large enough to have opinions."""
+"""What all targets share, and what the Flamingos have of their own, on their real classes with random weights."""
 
 import json
 import shutil
@@ -11,27 +11,19 @@ import pytest
 import torch
 import transformers
 from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
-from scipy.special import log_softmax
 
 import precompute.targets as targets
 from precompute.clips import InputError
-from precompute.indicators import INDICATORS, indicators
-from precompute.scoring import generate
+from precompute.indicators import indicators
 from precompute.targets import EMBEDDED, describe, load_target, target_folder
 from precompute.targets import base as base_module
 from precompute.targets.base import ChatTarget, pieces
 from precompute.targets.embedded import RECIPES, Recipe, build
 from precompute.targets.families import FAMILIES
+from tests.test_families import largest_difference, sound
 
 PROMPT = "Transcribe the input speech."
 STEPS = 10
-
-
-def sound(seconds, seed):
-    """Noise swept by a tone, unlike that of any other seed."""
-    time = np.arange(round(seconds * 16_000)) / 16_000
-    noise = np.random.default_rng(seed).normal(0, 0.1, len(time))
-    return (noise * np.sin(2 * np.pi * (3 + 7 * seed) * time)).astype(np.float32)
 
 
 SOUNDS = [sound(seconds, seed) for seed, seconds in enumerate((2.9, 0.7, 1.6, 4.3, 1.1, 7.0))]
@@ -75,31 +67,9 @@ def target(loaded):
 
 
 @pytest.fixture
-def ending(target):
-    """A target that also stops at a token it really writes, at different lengths for different clips."""
-    written = [stats.ids.tolist() for stats in target.generate(SOUNDS, PROMPT, STEPS)]
-    stop = next(token for row in written for token in row[2:] if 0 < sum(token in r for r in written) < len(written))
-    target.end_ids = [*target.end_ids, stop]
-    return target, written, stop
-
-
-@pytest.fixture
 def copy_of(one_folder, tmp_path):
     """A writable copy of a model folder."""
     return shutil.copytree(one_folder, tmp_path / "copy")
-
-
-def largest_difference(one, other):
-    assert [a.ids.tolist() for a in one] == [b.ids.tolist() for b in other]
-    return max(np.abs(a.numbers - b.numbers).max(initial=0) for a, b in zip(one, other, strict=True))
-
-
-def plain_inputs(target, audio):
-    """Inputs of one clip, made by transformers' own transcription path where the family has one."""
-    content = [{"type": "text", "text": PROMPT}, {"type": "audio", "audio": audio}]
-    return target.processor.apply_chat_template(
-        [[{"role": "user", "content": content}]], tokenize=True, add_generation_prompt=True, return_dict=True
-    )
 
 
 def test_naming_targets_and_indicators_loads_neither_torch_nor_transformers():
@@ -118,69 +88,6 @@ def test_the_target_says_what_it_is(target, folder):
     assert target.revision == targets.folder_revision(folder) and len(target.revision) == 16
 
 
-def test_outputs_are_no_degenerate_case(target):
-    stats = target.generate(SOUNDS, PROMPT, STEPS)
-    assert len({tuple(one.ids) for one in stats}) == len(SOUNDS)
-    assert np.median([len(set(one.ids.tolist())) for one in stats]) >= 4
-    assert all(0.05 < indicators(one)["nll"] < 6 for one in stats)
-
-
-def test_greedy_ids_are_those_of_transformers_own_generate(target):
-    stats = target.generate(SOUNDS, PROMPT, STEPS)
-    for audio, one in zip(SOUNDS, stats, strict=True):
-        inputs = plain_inputs(target, audio)
-        output = target.model.generate(**inputs, max_new_tokens=STEPS, do_sample=False)
-        assert output[0, inputs["input_ids"].shape[1] :].tolist() == one.ids.tolist()
-
-
-def test_statistics_are_those_of_one_plain_forward_pass_without_cache(target):
-    stats = target.generate(SOUNDS, PROMPT, STEPS)
-    for audio, one in zip(SOUNDS, stats, strict=True):
-        inputs = plain_inputs(target, audio)
-        ids = torch.cat([inputs.pop("input_ids"), torch.as_tensor(one.ids)[None]], dim=1)
-        inputs["attention_mask"] = torch.ones_like(ids)
-        with torch.inference_mode():
-            logits = target.model(input_ids=ids, **inputs, use_cache=False).logits[0].double().numpy()
-        log_p = log_softmax(logits[-len(one.ids) - 1 : -1], axis=1)
-        assert one.logprob == pytest.approx(log_p[np.arange(len(one.ids)), one.ids], abs=1e-4)
-        assert one.entropy == pytest.approx(-(np.exp(log_p) * log_p).sum(1), abs=1e-4)
-        assert one.renyi_inf == pytest.approx(-log_p.max(1), abs=1e-4)
-
-
-def test_the_identities_of_greedy_decoding_hold_on_a_real_pass(target):
-    for one in target.generate(SOUNDS, PROMPT, STEPS):
-        values = indicators(one)
-        assert values["nll"] == pytest.approx(values["renyi_inf_k100"], rel=1e-12)
-        assert values["min_k_10"] == pytest.approx(values["renyi_inf_k10"], rel=1e-12)
-        assert values["entropy"] == pytest.approx(values["renyi_1_k100"], rel=1e-12)
-
-
-def test_a_clip_is_scored_the_same_alone_and_in_any_batch(target):
-    together = target.generate(SOUNDS, PROMPT, STEPS)
-    alone = [target.generate([audio], PROMPT, STEPS)[0] for audio in SOUNDS]
-    backwards = target.generate(SOUNDS[::-1], PROMPT, STEPS)[::-1]
-    assert largest_difference(together, alone) < 1e-4
-    assert largest_difference(together, backwards) < 1e-4
-
-
-def test_given_text_is_scored_the_same_alone_and_in_any_batch(target):
-    texts = [target.encode(text) for text in ("one", "two words", "", "a much longer sentence", "4", "пять")]
-    together = target.score(SOUNDS, PROMPT, texts)
-    alone = [target.score([audio], PROMPT, [ids])[0] for audio, ids in zip(SOUNDS, texts, strict=True)]
-    assert [len(one.ids) for one in together] == [len(ids) for ids in texts]
-    assert largest_difference(together, alone) < 1e-4
-
-
-def test_single_pass_and_two_pass_agree_in_ids_and_numbers(ending):
-    target, _, _ = ending
-    single = generate(target, SOUNDS, PROMPT, STEPS, "single-pass")
-    double = generate(target, SOUNDS, PROMPT, STEPS, "two-pass")
-    assert largest_difference(single, double) < 1e-4
-    for one, other in zip(single, double, strict=True):
-        assert indicators(one)["nll"] == pytest.approx(indicators(other)["nll"], abs=1e-4)
-        assert one.tokens == other.tokens and one.text == other.text
-
-
 def test_scoring_in_small_chunks_changes_no_number_and_bounds_the_logits_in_memory(target, monkeypatch):
     texts = [target.encode("a sentence of several words " * (1 + index)) for index in range(len(SOUNDS))]
     whole = target.score(SOUNDS, PROMPT, texts)
@@ -192,31 +99,6 @@ def test_scoring_in_small_chunks_changes_no_number_and_bounds_the_logits_in_memo
     hook.remove()
     assert largest_difference(whole, chunked) < 1e-4
     assert len(sizes) > 3 and max(sizes) <= 3 * len(SOUNDS) * vocabulary
-
-
-def test_no_setting_of_a_generation_config_reaches_the_decoding(target, monkeypatch):
-    before = target.generate(SOUNDS, PROMPT, STEPS)
-    unruly = transformers.GenerationConfig(
-        do_sample=True,
-        temperature=5.0,
-        repetition_penalty=9.0,
-        no_repeat_ngram_size=1,
-        min_new_tokens=STEPS,
-        suppress_tokens=before[0].ids.tolist(),
-        eos_token_id=target.model.generation_config.eos_token_id,
-    )
-    monkeypatch.setattr(target.model, "generation_config", unruly)
-    fresh = type(target)(target.model, target.processor, id="x", revision="x")
-    assert largest_difference(before, fresh.generate(SOUNDS, PROMPT, STEPS)) == 0
-
-
-def test_a_row_ends_with_its_end_token_and_the_others_go_on_unchanged(ending):
-    target, written, stop = ending
-    stats = target.generate(SOUNDS, PROMPT, STEPS)
-    expected = [row[: row.index(stop) + 1] if stop in row else row for row in written]
-    assert [one.ids.tolist() for one in stats] == expected
-    assert {len(row) for row in expected} != {STEPS}
-    assert all(len(one.logprob) == len(row) for one, row in zip(stats, expected, strict=True))
 
 
 def test_all_rows_may_end_at_the_first_token(target):
@@ -233,15 +115,6 @@ def test_no_token_gives_empty_statistics_and_nan_indicators(target):
     mixed = target.score(SOUNDS[:2], PROMPT, [[], target.encode("some text")])
     assert len(mixed[0].ids) == 0 and np.isfinite(indicators(mixed[1])["nll"])
     assert target.generate([], PROMPT, 4) == [] and target.score([], PROMPT, []) == []
-
-
-def test_silent_empty_and_very_short_audio_is_scored_like_any_other(target):
-    shorts = [np.zeros(16_000), np.zeros(0), sound(0.1, 9), sound(0.001, 9), sound(0.03, 9), np.zeros(80_000)]
-    shorts = [audio.astype(np.float32) for audio in shorts]
-    together = target.generate([*shorts, SOUNDS[0]], PROMPT, 4)
-    alone = [target.generate([audio], PROMPT, 4)[0] for audio in [*shorts, SOUNDS[0]]]
-    assert largest_difference(together, alone) < 1e-4
-    assert all(np.isfinite(indicators(one)[name]) for one in together for name in INDICATORS)
 
 
 def test_a_last_window_too_short_for_a_token_disturbs_no_other_clip(target):
@@ -340,12 +213,6 @@ def test_half_precision_files_are_run_in_float32_on_the_cpu(copy_of):
     model.save_pretrained(copy_of)
     assert load_target(str(copy_of), device="cpu").dtype == "float32"
     assert load_target(str(copy_of), device="cpu", dtype="bfloat16").dtype == "bfloat16"
-
-
-def test_bfloat16_weights_are_scored_with_float32_statistics(folder):
-    target = load_target(str(folder), device="cpu", dtype="bfloat16")
-    values = indicators(target.generate(SOUNDS[:2], PROMPT, 6)[0])
-    assert np.isfinite(values["nll"]) and values["nll"] == pytest.approx(values["renyi_inf_k100"], rel=1e-12)
 
 
 def test_the_revision_follows_weights_and_chat_template_but_not_the_training_log(copy_of, one_folder):
@@ -448,18 +315,8 @@ def test_what_the_hub_refuses_is_said_in_one_sentence(monkeypatch, kind, sentenc
         request = httpx.Request("GET", "https://hub.invalid")
         raise OSError(f"{name} is not there") from kind("refused", response=httpx.Response(404, request=request))
 
+    monkeypatch.setattr(targets, "commit", lambda name, revision: revision)
     monkeypatch.setattr(transformers.PreTrainedConfig, "get_config_dict", refuse)
     with pytest.raises(InputError, match=sentence) as error:
         load_target("someone/something", device="cpu", revision="v9")
     assert "\n" not in str(error.value)
-
-
-def test_a_hub_model_is_loaded_at_the_very_commit_its_configuration_came_from(monkeypatch):
-    seen = []
-
-    config = {"model_type": "audioflamingo3", "_commit_hash": "0123abc"}
-    monkeypatch.setattr(transformers.PreTrainedConfig, "get_config_dict", lambda name, revision: (config, {}))
-    monkeypatch.setattr(targets, "check_memory", lambda source, placement: None)
-    monkeypatch.setattr(targets, "_load", lambda source, family, placement: seen.append(source))
-    load_target("someone/something", device="cpu", revision="main")
-    assert (seen[0].id, seen[0].revision, seen[0].local) == ("someone/something", "0123abc", False)

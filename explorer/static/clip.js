@@ -14,6 +14,9 @@ export class ClipPanel {
 
   part(name) { return find(this.host, name); }
 
+  /** The dataset that the clip is one of, with its words. */
+  get dataset() { return this.catalog.datasets[this.view.d]; }
+
   build() {
     const on = (name, event, run) => this.part(name).addEventListener(event, run);
     on('play', 'click', () => this.player.toggle());
@@ -31,7 +34,7 @@ export class ClipPanel {
 
   inputButton(input, k) {
     return h('button', { type: 'button', class: 'choice', 'data-input': k, title: input.description, 'aria-pressed': 'false',
-      onclick: () => this.actions.input(k) }, h('kbd', { 'aria-hidden': 'true' }, String(k + 1)), input.label);
+      onclick: () => this.actions.input(k) }, h('kbd', { 'aria-hidden': 'true' }, String(k + 1)), h('span', {}));
   }
 
   async copyLink() {
@@ -177,7 +180,10 @@ export class ClipPanel {
     const trained = columns.trained?.[i];
     this.part('truth').textContent = trained === true ? 'Planted truth: this target was trained on it.'
       : trained === false ? 'Planted truth: this target was never trained on it.' : '';
-    for (const button of this.part('inputs').children) button.setAttribute('aria-pressed', String(Number(button.dataset.input) === k));
+    for (const button of this.part('inputs').children) {
+      button.setAttribute('aria-pressed', String(Number(button.dataset.input) === k));
+      button.lastChild.textContent = this.dataset.inputs[button.dataset.input];
+    }
     this.drawStanding();
   }
 
@@ -201,7 +207,7 @@ export class ClipPanel {
     const reference = this.view.base.text[this.index];
     this.part('words').replaceChildren(...this.writtenNodes(reference, this.details.rows[`${k}.generated`]));
     this.part('tokens').replaceChildren(...this.tokenNodes(this.details.tokens[`${k}.${text}`]));
-    this.part('tokens-title').textContent = `Darker is surer. Scored text: ${this.catalog.texts[text].label}.`;
+    this.part('tokens-title').textContent = `Darker is surer. Scored text: ${this.dataset.texts[text]}.`;
     this.part('indicators').replaceChildren(...this.indicatorRows(row));
     this.part('everywhere').replaceChildren(...this.everywhereRows());
   }
@@ -209,12 +215,14 @@ export class ClipPanel {
   writtenNodes(reference, row) {
     const written = row?.wrote;
     const error = known(row?.wer) ? `word error ${percent(row.wer)}` : '';
+    const { word } = this.dataset;
+    const title = word[0].toUpperCase() + word.slice(1);
     const line = (name, ...nodes) => h('p', {}, h('span', { class: 'term' }, name), ' ', ...nodes);
-    if (written === undefined || written === null) return [line('Transcript', reference ?? 'not known'), line('The model wrote', 'nothing stored for this condition')];
-    if (!reference) return [line('Transcript', 'not known'), line('The model wrote', written || '(nothing)')];
-    const marked = wordDifference(reference, written).flatMap(({ word, kind }) => [kind === 'same' ? word
-      : h(kind === 'missing' ? 'del' : 'ins', { title: kind === 'missing' ? 'in the transcript, not written' : 'written, not in the transcript' }, word), ' ']);
-    return [line('Transcript', reference), line('The model wrote', ...(written ? marked : ['(nothing)']), error && h('span', { class: 'muted' }, error))];
+    if (written === undefined || written === null) return [line(title, reference ?? 'not known'), line('The model wrote', 'nothing stored for this condition')];
+    if (!reference) return [line(title, 'not known'), line('The model wrote', written || '(nothing)')];
+    const marked = wordDifference(reference, written).flatMap(({ word: piece, kind }) => [kind === 'same' ? piece
+      : h(kind === 'missing' ? 'del' : 'ins', { title: kind === 'missing' ? `in the ${word}, not written` : `written, not in the ${word}` }, piece), ' ']);
+    return [line(title, reference), line('The model wrote', ...(written ? marked : ['(nothing)']), error && h('span', { class: 'muted' }, error))];
   }
 
   tokenNodes(tokens) {
@@ -235,10 +243,10 @@ export class ClipPanel {
 
   everywhereRows() {
     const { text, fit } = this.view;
-    return this.catalog.inputs.map((input, k) => {
+    return this.catalog.inputs.map((_, k) => {
       const row = this.details.rows[`${k}.${text}`];
       const wrote = this.details.rows[`${k}.generated`]?.wrote;
-      return h('tr', { 'aria-current': k === this.view.k ? 'true' : null }, h('th', { scope: 'row' }, input.label),
+      return h('tr', { 'aria-current': k === this.view.k ? 'true' : null }, h('th', { scope: 'row' }, this.dataset.inputs[k]),
         h('td', {}, score(row?.[fit])), h('td', {}, wrote || (wrote === '' ? '(nothing)' : '')));
     });
   }

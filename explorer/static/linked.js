@@ -53,9 +53,9 @@ export class Linked {
     const own = datasets[s.dataset].targets;
     s.target = own.find((t) => targets[t].name === query.get('target')) ?? own[0] ?? 0;
     s.input = Math.max(0, inputs.findIndex((row) => row.key === query.get('condition')));
-    s.text = among(Object.keys(texts), query.get('text'));
+    s.text = among(texts, query.get('text'));
     s.fit = among(Object.keys(fits), query.get('fit'));
-    s.family = query.get('blind') ?? datasets[s.dataset].families[0];
+    s.family = query.get('blind') ?? Object.keys(datasets[s.dataset].families)[0];
     s.clipId = query.get('clip');
     s.pair = Math.max(0, Number.parseInt(query.get('pair') ?? '1', 10) - 1 || 0);
     s.threshold = query.get('threshold') === null ? null : Number.parseFloat(query.get('threshold'));
@@ -70,9 +70,9 @@ export class Linked {
     const query = new URLSearchParams({ dataset: datasets[s.dataset].name, target: targets[s.target].name });
     const put = (name, value, usual) => value !== usual && value !== null && value !== '' && query.set(name, value);
     put('condition', inputs[s.input].key, inputs[0].key);
-    put('text', s.text, Object.keys(this.catalog.texts)[0]);
+    put('text', s.text, this.catalog.texts[0]);
     put('fit', s.fit, Object.keys(this.catalog.fits)[0]);
-    put('blind', s.family, datasets[s.dataset].families[0]);
+    put('blind', s.family, Object.keys(datasets[s.dataset].families)[0]);
     put('threshold', s.threshold === null ? null : score(s.threshold), null);
     put('q', s.q, '');
     put('label', s.label, 'all');
@@ -91,13 +91,9 @@ export class Linked {
   // ---- controls ----------------------------------------------------------------------------------
 
   buildControls() {
-    const { datasets, inputs, texts, fits } = this.catalog;
-    const option = (value, label) => h('option', { value }, label);
-    const fill = (name, rows) => this.part(name).replaceChildren(...rows.map(([value, label]) => option(value, label)));
-    fill('dataset', datasets.map((row, d) => [d, row.label]));
-    fill('input', inputs.map((row, k) => [k, row.label]));
-    fill('text', Object.entries(texts).map(([name, row]) => [name, row.label]));
-    fill('fit', Object.entries(fits).map(([name, row]) => [name, row.label]));
+    const { datasets, fits } = this.catalog;
+    this.fill('dataset', datasets.map((row, d) => [d, row.label]));
+    this.fill('fit', Object.entries(fits).map(([name, row]) => [name, row.label]));
     for (const name of CHOICES) {
       this.part(name).addEventListener('change', (event) => {
         const value = event.target.value;
@@ -113,12 +109,19 @@ export class Linked {
     this.part('download').addEventListener('click', () => this.download());
   }
 
+  fill(name, rows) { this.part(name).replaceChildren(...rows.map(([value, label]) => h('option', { value }, label))); }
+
+  /** The dataset chosen, whose words (transcript or caption, voice or rendering) the page uses. */
+  get dataset() { return this.catalog.datasets[this.state.dataset]; }
+
   showChoices() {
-    const s = this.state;
-    const dataset = this.catalog.datasets[s.dataset];
-    this.part('target').replaceChildren(...dataset.targets.map((t) => h('option', { value: t }, this.catalog.targets[t].name)));
-    this.part('family').replaceChildren(...dataset.families.map((name) => h('option', { value: name }, this.catalog.families[name] ?? name)));
-    if (!dataset.families.includes(s.family)) [s.family] = dataset.families;
+    const { state: s, dataset } = this;
+    this.fill('target', dataset.targets.map((t) => [t, this.catalog.targets[t].name]));
+    this.fill('family', Object.entries(dataset.families));
+    this.fill('input', dataset.inputs.map((label, k) => [k, label]));
+    this.fill('text', Object.entries(dataset.texts));
+    this.part('search').placeholder = `name or ${dataset.word}`;
+    if (!(s.family in dataset.families)) [s.family] = Object.keys(dataset.families);
     if (!dataset.targets.includes(s.target)) [s.target] = dataset.targets;
     for (const name of CHOICES) this.part(name).value = String(s[name]);
     for (const name of ['label', 'outcome', 'sort']) this.part(name).value = s[name];
@@ -214,7 +217,7 @@ export class Linked {
 
   drawScatter() {
     const points = { x: this.blind, y: this.values, labels: this.base.label, ids: this.base.id, shown: this.filtering ? new Set(this.rows) : null };
-    return this.scatter.set(points, `blind score: ${this.catalog.families[this.state.family] ?? this.state.family}`);
+    return this.scatter.set(points, `blind score: ${this.dataset.families[this.state.family]}`);
   }
 
   drawVerdict() {

@@ -23,7 +23,7 @@ class Side {
     Object.assign(this, { index, base, wanted: null });
     this.player.clear();
     this.part('name').textContent = base.id[index];
-    this.part('text').textContent = base.text[index] ?? 'No transcript is known.';
+    this.part('text').textContent = base.text[index] ?? 'Its text is not known.';
     this.part('note').hidden = true;
     this.draw();
   }

@@ -5,19 +5,21 @@ Importing this loads numpy only, so that the explorer can render noise when some
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import hashlib
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 
 import numpy as np
 
-from precompute.clips import SAMPLE_RATE, Clip, InputError
-from precompute.conditions.voices import ENGINES, Voice, reference_voices, speak
-from precompute.conditions.voices.programs import ProgramMissing
+from precompute.clips import SAMPLE_RATE, TASKS, Clip, InputError
+from precompute.conditions.casting import EMBEDDED, REALIZATIONS, Casting
+from precompute.conditions.voices import EngineFailed, Studio
 
 FIXED_SECONDS = 3.0
 """Default length of the fixed conditions."""
@@ -68,9 +70,9 @@ CONDITIONS: dict[str, Condition] = {
         ),
         Condition(
             "resynthesis",
-            "The clip's words spoken by three synthetic reference voices: the text stays, the speaker, the "
-            "recording and the timing are gone.",
-            realizations=3,
+            "The clip's words spoken by three reference voices, or its caption rendered three times: the text stays, "
+            "the speaker, the recording and the timing are gone.",
+            realizations=REALIZATIONS,
             needs_text=True,
         ),
     )
@@ -99,16 +101,11 @@ def gaussian(n_samples: int, rms: float, name: str) -> np.ndarray:
 
 
 def spoken_text(clip: Clip, text: str | None) -> str:
-    """Text that resynthesis speaks: the one given, else the clip's own; `InputError` where there is none."""
+    """Text that resynthesis speaks or renders: the one given, else the clip's own; `InputError` where there is none."""
     words = (clip.text if text is None else text) or ""
     if not words.strip():
-        raise InputError(f"{clip.clip_id}: has no text, so there is nothing for another voice to say")
+        raise InputError(f"{clip.clip_id}: has no text, so there is no {TASKS[clip.task]} to make other audio from")
     return words
-
-
-def voice_of(clip: Clip, realization: int) -> Voice:
-    """Voice that speaks a clip in one realization of ``resynthesis``."""
-    return reference_voices(clip.language)[realization]
 
 
 def render(
@@ -119,8 +116,12 @@ def render(
     seed: int = 0,
     text: str | None = None,
     fixed_seconds: float = FIXED_SECONDS,
+    casting: Casting = EMBEDDED,
+    studio: Studio | None = None,
 ) -> np.ndarray:
-    """Render one condition of one clip. The same arguments give the same samples.
+    """Render one condition of one clip.
+
+    The same arguments give the same samples, save where a resynthesis comes from a server that takes no seed.
 
     Parameters
     ----------
@@ -138,6 +139,10 @@ def render(
         Words to speak instead of the clip's own, where those are not known.
     fixed_seconds : float, > 0
         Length of the fixed conditions.
+    casting : Casting
+        Who resynthesises the clip.
+    studio : Studio or None
+        Engines already open; None opens one for this call, which loads a large model anew each time.
 
     Returns
     -------
@@ -147,7 +152,9 @@ def render(
     Raises
     ------
     InputError
-        For an unknown condition or realization, a clip without text, or a missing synthesizer.
+        For an unknown condition or realization, or a clip without text or with one that cannot be spoken.
+    EngineFailed
+        If what resynthesises the clip is missing or does not work.
     """
     if name not in CONDITIONS:
         raise InputError(f"there is no condition {name!r}; there are {', '.join(CONDITIONS)}")
@@ -169,29 +176,41 @@ def render(
         case "noise_fixed":
             return gaussian(n_fixed, FIXED_RMS, noise_name)
         case "resynthesis":
-            return speak(spoken_text(clip, text), voice_of(clip, realization))
+            voice = casting.voices(clip, seed)[realization]
+            with contextlib.nullcontext(studio) if studio is not None else Studio() as place:
+                return place.speak(spoken_text(clip, text), voice)
         case _:
             return samples
 
 
-def recipe(name: str, clip: Clip, realization: int = 0, text: str | None = None) -> dict[str, object]:
-    """Say what a slow rendering is made of, so that its scores can be looked up without rendering it.
+def recipe(
+    name: str,
+    clip: Clip,
+    realization: int = 0,
+    text: str | None = None,
+    seed: int = 0,
+    casting: Casting = EMBEDDED,
+    studio: Studio | None = None,
+) -> dict[str, object]:
+    """Say what a slow rendering is made of, so that it can be looked up without rendering it.
 
     Parameters
     ----------
-    name, clip, realization, text
+    name, clip, realization, text, seed, casting, studio
         As in `render`.
 
     Returns
     -------
-    dict of str to str
-        For ``resynthesis``: text, voice and engine version, which determine every sample. Empty for the
-        others, which are quicker to render than to name: use their content hash.
+    dict of str to str, int or None
+        For ``resynthesis``: text, voice and engine version, and where there is one the model's revision, the
+        reference's content and the seed, which together determine every sample. Empty for the others, which are
+        quicker to render than to name: use their content hash.
     """
     if name != "resynthesis":
         return {}
-    voice = voice_of(clip, realization)
-    return {"text": spoken_text(clip, text), "voice": str(voice), "engine": ENGINES[voice.engine].version()}
+    voice = casting.voices(clip, seed)[realization]
+    with contextlib.nullcontext(studio) if studio is not None else Studio() as place:
+        return place.recipe(spoken_text(clip, text), voice)
 
 
 @dataclass(frozen=True)
@@ -205,19 +224,25 @@ class Rendering:
     seed: int = 0
     text: str | None = None
     fixed_seconds: float = FIXED_SECONDS
+    casting: Casting = EMBEDDED
 
 
-def render_many(jobs: Iterable[Rendering], workers: int | None = None) -> Iterator[np.ndarray | InputError]:
+def render_many(
+    jobs: Iterable[Rendering], workers: int | None = None, studio: Studio | None = None
+) -> Iterator[np.ndarray | InputError]:
     """Render many conditions at once, in the order asked for.
 
-    Threads suffice: a synthesizer is a process of its own. Jobs are drawn a little ahead of what is consumed,
-    never all at once, so memory stays bounded and the source may itself be lazy.
+    Threads suffice: a synthesizer is a process of its own. Jobs are drawn a little ahead of what is consumed, never all
+    at once, so memory stays bounded and the source may itself be lazy. What renders one text at a time, a model in
+    memory, does so in the caller's thread and just when its result is asked for.
 
     Parameters
     ----------
     jobs : iterable of Rendering
     workers : int or None
         Threads; None for one per core.
+    studio : Studio or None
+        Engines already open; None opens one for this call.
 
     Yields
     ------
@@ -226,28 +251,43 @@ def render_many(jobs: Iterable[Rendering], workers: int | None = None) -> Iterat
 
     Raises
     ------
-    ProgramMissing
-        If a synthesizer is not installed: then no later clip could be rendered either.
+    EngineFailed
+        If what resynthesises is not installed, cannot be reached or died: then no later clip could be rendered either.
+        What came before has been yielded.
     """
     workers = workers or os.cpu_count() or 1
     remaining = iter(jobs)
-    with ThreadPoolExecutor(workers, thread_name_prefix="render") as pool:
-        waiting: deque[Future[np.ndarray | InputError]] = deque()
+    with contextlib.ExitStack() as stack:
+        place = studio if studio is not None else stack.enter_context(Studio())
+        pool = ThreadPoolExecutor(workers, thread_name_prefix="render")
+        stack.callback(pool.shutdown, cancel_futures=True)
+        waiting: deque[Callable[[], np.ndarray | InputError]] = deque()
         while True:
             for job in islice(remaining, 4 * workers - len(waiting)):
-                waiting.append(pool.submit(_render_or_error, job))
+                if job.name != "resynthesis" or job.casting.parallel(job.clip):
+                    waiting.append(pool.submit(_render_or_error, job, place).result)
+                else:
+                    waiting.append(functools.partial(_render_or_error, job, place))
             if not waiting:
                 return
-            yield waiting.popleft().result()
+            yield waiting.popleft()()
 
 
-def _render_or_error(job: Rendering) -> np.ndarray | InputError:
+def _render_or_error(job: Rendering, studio: Studio) -> np.ndarray | InputError:
     """Render a job; hand an error about this one clip back as a value."""
     try:
         return render(
-            job.name, job.clip, job.samples, job.realization, job.seed, text=job.text, fixed_seconds=job.fixed_seconds
+            job.name,
+            job.clip,
+            job.samples,
+            job.realization,
+            job.seed,
+            text=job.text,
+            fixed_seconds=job.fixed_seconds,
+            casting=job.casting,
+            studio=studio,
         )
-    except ProgramMissing:
+    except EngineFailed:
         raise
     except InputError as error:
         return error

@@ -1,4 +1,4 @@
-"""Where clips come from: the embedded speech and a user's own lists."""
+"""Where clips come from: embedded speech, notes and scenes, the paper's corpora, the hub, and a user's own lists."""
 
 from __future__ import annotations
 
@@ -9,19 +9,25 @@ from pathlib import Path
 import numpy as np
 
 from precompute.clips import Cohort, InputError
-from precompute.corpora import core_sounds
+from precompute.corpora import core_sounds, hub, notes, scenes
+from precompute.corpora.paper import CORPORA
 
-EMBEDDED = core_sounds.COHORTS
+EMBEDDED = {**core_sounds.COHORTS, **notes.COHORTS, **scenes.COHORTS}
 """Embedded cohorts by name; each value is a function that draws the cohort."""
 
 
-def find_cohorts(name: str) -> list[Cohort]:
+def find_cohorts(name: str, seed: int = 0, per_class: int | None = None) -> list[Cohort]:
     """Resolve a ``--dataset`` argument.
 
     Parameters
     ----------
     name : str
-        Name of an embedded cohort, or path of a manifest or of a folder with ``metadata.csv``.
+        Name of an embedded cohort; one of the paper's corpora, ``CORPUS=FOLDER`` for its original distribution, or
+        ``hf:owner/name?...`` (see `precompute.corpora.hub`); or path of a manifest or of a folder of clips.
+    seed : int
+        Of the draw from a corpus larger than what is wanted.
+    per_class : int or None
+        Clips per class to draw from such a corpus; None takes its own number. The others come whole, see `limited`.
 
     Returns
     -------
@@ -31,15 +37,20 @@ def find_cohorts(name: str) -> list[Cohort]:
     Raises
     ------
     InputError
-        If it is neither.
+        If it is none of these, or cannot be read.
     """
     if name in EMBEDDED:
         return [EMBEDDED[name]()]
+    if hub.handles(name):
+        return hub.find(name, seed, per_class)
     if Path(name).exists():
         from precompute.manifest import load_manifest
 
         return load_manifest(Path(name))
-    raise InputError(f"no such dataset: {name} is neither a manifest nor one of {', '.join(EMBEDDED)}")
+    raise InputError(
+        f"no such dataset: {name} is neither a list of clips, nor embedded ({', '.join(EMBEDDED)}), nor one of "
+        f"{', '.join(CORPORA)}, nor hf:owner/name"
+    )
 
 
 def limited(cohort: Cohort, per_class: int | None, seed: int) -> Cohort:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import importlib.util
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -69,6 +70,11 @@ def check_name(name: str) -> None:
     InputError
         If it is none of these, or an embedded target's weights are not here.
     """
+    if name.startswith("api:"):
+        from precompute.targets.api import address
+
+        address(name)
+        return
     if name in EMBEDDED and not (WEIGHTS / name / "config.json").is_file():
         raise InputError(f"{name}: its weights are not here; make them with `python -m precompute train {name}`")
     if target_folder(name) is None and not _is_hub_id(split_revision(name)[0]):
@@ -115,16 +121,22 @@ def load_target(
         it is missing.
     """
     check_name(name_or_dir_or_hub_id)
+    if name_or_dir_or_hub_id.startswith("api:"):
+        from precompute.targets import api
+
+        return api.load(name_or_dir_or_hub_id)
     name, named = split_revision(name_or_dir_or_hub_id)
     revision = revision or named
     folder = target_folder(name)
     if folder is not None and revision is not None:
         raise InputError(f"{name}: a folder has no revisions; leave {revision} out or give a hub id")
     placement = _place(device, dtype, attention, device_map)
+    if folder is None:
+        revision = commit(name, revision)
     config = _read_config(name, folder, revision)
     family = family_of(name, config)
-    source = _source(name, folder, config, revision)
-    check_memory(source, placement)
+    source = _source(name, folder, revision)
+    check_memory(source, placement, family.part)
     return _load(source, family, placement)
 
 
@@ -149,25 +161,19 @@ def family_of(name: str, config: Mapping[str, Any]) -> Family:
 
 
 def _load(source: Source, family: Family, placement: Placement) -> Target:
-    from precompute.targets.base import load_model, load_processor
-
     module, _, name = family.target.partition(":")
-    target = getattr(importlib.import_module(module), name)
-    processor = load_processor(source, family.chat)
-    model = load_model(source, placement, family.auto_class)
-    return target(model, processor, id=source.id, revision=source.revision, prompts=family.prompts)
+    return getattr(importlib.import_module(module), name).load(source, family, placement)
 
 
 def _is_hub_id(name: str) -> bool:
     return _HUB_ID.fullmatch(name) is not None
 
 
-def _source(name: str, folder: Path | None, config: dict[str, Any], revision: str | None) -> Source:
+def _source(name: str, folder: Path | None, revision: str | None) -> Source:
     from precompute.targets.base import Source
 
     if folder is None:
-        commit = config.get("_commit_hash") or revision or "main"
-        return Source(id=name, location=name, local=False, revision=commit)
+        return Source(id=name, location=name, local=False, revision=revision or "main")
     identity = name if name in EMBEDDED else folder.resolve().name
     return Source(id=identity, location=str(folder), local=True, revision=folder_revision(folder))
 
@@ -183,21 +189,45 @@ def folder_revision(folder: Path) -> str:
     -------
     str
         First 16 hexadecimal digits of SHA-256 over the names and contents of weights, configuration, tokenizer and chat
-        template: each of them determines the scores.
+        template, adapters in folders of their own included: each of them determines the scores.
     """
     digest = hashlib.sha256()
-    for path in sorted(path for path in folder.iterdir() if path.suffix in _DETERMINING):
+    for path in sorted(path for path in folder.rglob("*") if path.suffix in _DETERMINING):
         with path.open("rb") as file:
             content = hashlib.file_digest(file, "sha256").hexdigest()
-        digest.update(f"{path.name} {content}\n".encode())
+        digest.update(f"{path.relative_to(folder).as_posix()} {content}\n".encode())
     return digest.hexdigest()[:16]
+
+
+def commit(name: str, revision: str | None) -> str | None:
+    """Pin a hub model to the commit that a branch or tag names now, where all its parts are then taken from.
+
+    Parameters
+    ----------
+    name : str
+        Hub id.
+    revision : str or None
+        None is the main branch.
+
+    Returns
+    -------
+    str or None
+        `revision` itself where it cannot be resolved: reading the configuration then says why.
+    """
+    from huggingface_hub import resolve_revision
+    from huggingface_hub.errors import HTTPError, RevisionResolutionError
+
+    try:
+        return resolve_revision(name, revision=revision).resolved
+    except (HTTPError, RevisionResolutionError):
+        return revision
 
 
 def _read_config(name: str, folder: Path | None, revision: str | None) -> dict[str, Any]:
     """Read a model's configuration file, the cheapest way to find out what it is."""
     if folder is not None and not (folder / "config.json").is_file():
         raise InputError(f"{name}: not a model folder, it has no config.json")
-    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
+    from huggingface_hub.errors import GatedRepoError, HTTPError, RepositoryNotFoundError, RevisionNotFoundError
     from transformers import PreTrainedConfig
 
     from precompute.targets.base import first_line
@@ -206,7 +236,7 @@ def _read_config(name: str, folder: Path | None, revision: str | None) -> dict[s
         if folder is not None:
             return PreTrainedConfig.get_config_dict(folder, local_files_only=True)[0]
         return PreTrainedConfig.get_config_dict(name, revision=revision)[0]
-    except OSError as error:
+    except (OSError, HTTPError) as error:
         reason: BaseException | None = error
         while reason is not None:
             if isinstance(reason, GatedRepoError):
@@ -229,6 +259,13 @@ def _place(device: str, dtype: str, attention: str | None, device_map: str | Non
 
     if dtype not in DTYPES:
         raise InputError(f"unknown dtype {dtype}: choose one of {', '.join(DTYPES)}")
+    known = attentions()
+    if attention is not None and attention not in known:
+        raise InputError(f"unknown attention implementation {attention}: choose one of {', '.join(known)}")
+    if device_map not in (None, "auto"):
+        raise InputError(f"unknown device map {device_map}: there is only auto")
+    if device_map is not None and importlib.util.find_spec("accelerate") is None:
+        raise InputError("a device map needs the package accelerate: `pip install accelerate`")
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
@@ -241,7 +278,14 @@ def _place(device: str, dtype: str, attention: str | None, device_map: str | Non
     return Placement(device, dtype, attention, device_map)
 
 
-def check_memory(source: Source, placement: Placement) -> None:
+def attentions() -> list[str]:
+    """Name the attention implementations of transformers; a kernel from the hub is none of them: it is code."""
+    from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+    return ["eager", *(name for name in ALL_ATTENTION_FUNCTIONS.valid_keys() if "|" not in name)]
+
+
+def check_memory(source: Source, placement: Placement, part: str = "") -> None:
     """Refuse, before anything large is read, weights that cannot fit.
 
     Parameters
@@ -249,6 +293,8 @@ def check_memory(source: Source, placement: Placement) -> None:
     source : Source
     placement : Placement
         With a device map, all devices and the main memory count together.
+    part : str
+        See `precompute.targets.families.Family`.
 
     Raises
     ------
@@ -257,10 +303,11 @@ def check_memory(source: Source, placement: Placement) -> None:
     """
     from precompute.targets.memory import free_bytes, weight_bytes
 
-    needed, free = weight_bytes(source, placement.dtype), free_bytes(placement)
-    if needed is not None and needed > free:
-        where = "on this machine" if placement.device_map else f"on {placement.device}"
-        raise InputError(
-            f"{source.id}: its weights need {needed / 2**30:.1f} GiB as {placement.dtype}, and {free / 2**30:.1f} GiB "
-            f"are free {where}; try a shorter --dtype, or --device-map auto"
-        )
+    needed = weight_bytes(source, placement.dtype, part)
+    for where, free in free_bytes(placement).items():
+        if needed is not None and needed > free:
+            raise InputError(
+                f"{source.id}: its weights need {needed / 2**30:.1f} GiB as {placement.dtype}, and "
+                f"{free / 2**30:.1f} GiB are free {where}; try a shorter --dtype"
+                + ("" if placement.device_map else ", or --device-map auto")
+            )

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import copy
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 
@@ -21,6 +21,8 @@ from precompute.indicators import STATISTICS, TokenStats
 
 if TYPE_CHECKING:
     import torch
+
+    from precompute.targets.families import Family
 
 DEFAULT_PROMPT = "Transcribe the input speech."
 PROMPTS: Mapping[str, str] = {
@@ -58,6 +60,12 @@ class Target(Protocol):
         transformers' model type.
     prompts : mapping of str to str
         What to ask per task (key of `precompute.clips.TASKS`) where the user gives no prompt.
+    access : str
+        ``weights``; ``logprobs`` where only those of what it wrote are told; ``labels`` where only its text is.
+    limits : str or None
+        What is not known of it without its weights, for people.
+    decoding : str
+        How it writes, for people.
     """
 
     id: str
@@ -65,6 +73,9 @@ class Target(Protocol):
     dtype: str
     family: str
     prompts: Mapping[str, str]
+    access: str
+    limits: str | None
+    decoding: str
 
     def generate(self, audios: Sequence[np.ndarray], prompt: str, max_new_tokens: int) -> list[TokenStats]:
         """Decode greedily from raw logits and keep the statistics of that very pass.
@@ -244,6 +255,14 @@ class ChatTarget:
         See `Target`.
     """
 
+    access: str = "weights"
+    limits: str | None = None
+    decoding: str = "greedy, no logits processors"
+    closing: ClassVar[str | None] = None
+    """The token that closes an answer, where that is not the tokenizer's own end token."""
+    audio_first: ClassVar[bool] = False
+    """Whether the audio comes before the prompt, as the family's own examples have it."""
+
     def __init__(
         self, model: Any, processor: Any, *, id: str, revision: str, prompts: Mapping[str, str] = PROMPTS
     ) -> None:
@@ -255,8 +274,25 @@ class ChatTarget:
         self.prompts = prompts
         self.dtype = str(model.dtype).removeprefix("torch.")
         self.family = str(model.config.model_type)
-        self.end_ids = end_tokens(model, self.tokenizer)
+        self.end_ids = end_tokens(model, self.tokenizer, self.closing)
         self._prefills: OrderedDict[tuple[str, ...], Prefill] = OrderedDict()
+
+    @classmethod
+    def load(cls, source: Source, family: Family, placement: Placement) -> ChatTarget:
+        """Load processor and model; `InputError` says what is missing."""
+        processor = cls.open_processor(source, family)
+        model = cls.open_model(source, family, placement)
+        return cls(model, processor, id=source.id, revision=source.revision, prompts=family.prompts)
+
+    @classmethod
+    def open_processor(cls, source: Source, family: Family) -> Any:
+        """Load the processor; see `load_processor`."""
+        return load_processor(source, family.chat)
+
+    @classmethod
+    def open_model(cls, source: Source, family: Family, placement: Placement) -> Any:
+        """Load the model; see `load_model`."""
+        return load_model(source, placement, family.auto_class)
 
     def generate(self, audios: Sequence[np.ndarray], prompt: str, max_new_tokens: int) -> list[TokenStats]:
         """Decode greedily from raw logits; see `Target.generate`."""
@@ -387,7 +423,7 @@ class ChatTarget:
         return output.logits
 
     def inputs(self, audios: Sequence[np.ndarray], prompt: str) -> Any:
-        """Prepare a batch with the model's own processor and chat template, text before audio.
+        """Prepare a batch with the model's own processor and chat template.
 
         Parameters
         ----------
@@ -404,16 +440,39 @@ class ChatTarget:
         InputError
             If the prompt spells out a special token, or audio is not a row of finite numbers.
         """
+        self.check_prompt(prompt)
+        heard = [self.fit(checked(audio)) for audio in audios]
+        settings: dict[str, Any] = {"text_kwargs": {"padding": True, "padding_side": "left"}}
+        if front_end := self.front_end(heard):
+            settings["audio_kwargs"] = front_end
+        return self.processor.apply_chat_template(
+            [self.conversation(audio, prompt) for audio in heard],
+            tokenize=True,
+            add_generation_prompt=True,
+            return_dict=True,
+            return_tensors="pt",
+            processor_kwargs=settings,
+        )
+
+    def front_end(self, audios: Sequence[np.ndarray]) -> dict[str, Any]:
+        """Set the feature extractor up for a batch of fitted clips; by default it keeps its own settings."""
+        return {}
+
+    def check_prompt(self, prompt: str) -> None:
+        """Refuse a prompt that spells out a special token."""
         special = [token for token in self.tokenizer.all_special_tokens if token and token in prompt]
         if special:
             raise InputError(f"the prompt may not contain {special[0]}, which {self.id} reserves")
-        turns = [self.conversation(self.fit(checked(audio)), prompt) for audio in audios]
-        return self.processor.apply_chat_template(turns, tokenize=True, add_generation_prompt=True, return_dict=True)
+
+    def text_of(self, ids: Sequence[int]) -> str:
+        """Read what an answer says: its ids decoded, without special tokens."""
+        return _decode(self.tokenizer, ids, skip_special_tokens=True)
 
     def conversation(self, audio: np.ndarray, prompt: str) -> list[dict[str, Any]]:
-        """Put one clip and the prompt into chat turns, text before audio."""
-        content = [{"type": "text", "text": prompt}, {"type": "audio", "audio": audio}]
-        return [{"role": "user", "content": content}]
+        """Put one clip and the prompt into chat turns; an empty prompt is left out."""
+        sound = [{"type": "audio", "audio": audio}]
+        words = [{"type": "text", "text": prompt}] if prompt else []
+        return [{"role": "user", "content": [*sound, *words] if self.audio_first else [*words, *sound]}]
 
     def fit(self, audio: np.ndarray) -> np.ndarray:
         """Adapt audio to what the family's processor can take; by default it can take everything."""
@@ -426,7 +485,7 @@ class ChatTarget:
                 ids=np.asarray(row, dtype=np.int64),
                 numbers=table[index, : len(row)].copy(),
                 tokens=pieces(self.tokenizer, row),
-                text=_decode(self.tokenizer, row, skip_special_tokens=True),
+                text=self.text_of(row),
             )
             for index, row in enumerate(ids)
         ]
@@ -445,11 +504,11 @@ def positions(mask: torch.Tensor) -> torch.Tensor:
     return (mask.cumsum(-1) - 1).clamp(min=0)
 
 
-def end_tokens(model: Any, tokenizer: Any) -> list[int]:
-    """End tokens of a model; the tokenizer's own, which closes a chat turn, comes first where it is among them."""
+def end_tokens(model: Any, tokenizer: Any, closing: str | None = None) -> list[int]:
+    """End tokens of a model; the one that closes an answer comes first: `closing`, or else the tokenizer's own."""
     configured = model.generation_config.eos_token_id
     ids = [configured] if isinstance(configured, int) else list(configured or [])
-    own = tokenizer.eos_token_id
+    own = tokenizer.eos_token_id if closing is None else tokenizer.convert_tokens_to_ids(closing)
     if own is not None and (own in ids or not ids):
         ids = [own, *(one for one in ids if one != own)]
     if not ids:
@@ -507,7 +566,7 @@ class Placement:
     device_map: str | None = None
 
 
-def load_model(source: Source, placement: Placement, auto_class: str) -> Any:
+def load_model(source: Source, placement: Placement, auto_class: str, **settings: Any) -> Any:
     """Load a model through one of transformers' auto classes, and check that it is whole.
 
     Parameters
@@ -516,6 +575,8 @@ def load_model(source: Source, placement: Placement, auto_class: str) -> Any:
     placement : Placement
     auto_class : str
         The auto class that lists the family.
+    settings
+        Further arguments of ``from_pretrained``.
 
     Returns
     -------
@@ -529,12 +590,16 @@ def load_model(source: Source, placement: Placement, auto_class: str) -> Any:
     """
     import torch
     import transformers
-    from huggingface_hub.errors import StrictDataclassError
+    from huggingface_hub.errors import HTTPError, StrictDataclassError
     from safetensors import SafetensorError
 
+    from precompute.targets.adapters import has_adapter
+
+    has_adapter(source)  # refuses what transformers would leave out in silence
     spread = {} if placement.device_map is None else {"device_map": placement.device_map}
     attention = {} if placement.attention is None else {"attn_implementation": placement.attention}
     dtype = getattr(torch, placement.dtype)
+    problems = (OSError, HTTPError, ValueError, RuntimeError, ImportError, SafetensorError, StrictDataclassError)
     try:
         with quiet_loading():
             model, report = getattr(transformers, auto_class).from_pretrained(
@@ -545,11 +610,15 @@ def load_model(source: Source, placement: Placement, auto_class: str) -> Any:
                 **source.where,
                 **spread,
                 **attention,
+                **settings,
             )
     except (torch.OutOfMemoryError, MemoryError) as error:
         raise InputError(f"{source.id}: its weights need more memory than this machine has") from error
-    except (OSError, ValueError, RuntimeError, ImportError, SafetensorError, StrictDataclassError) as error:
-        raise InputError(f"{source.id}: its weights cannot be loaded ({first_line(error)})") from error
+    except problems as error:
+        problem = "its weights cannot be loaded"
+        if placement.attention is not None and "attention" in str(error).lower():
+            problem = f"it cannot run with {placement.attention} attention here"
+        raise InputError(f"{source.id}: {problem} ({first_line(error)})") from error
     missing = sorted(report["missing_keys"])
     if missing:
         raise InputError(f"{source.id}: its weights lack {len(missing)} tensors, {missing[0]} among them")
@@ -567,7 +636,7 @@ def load_model(source: Source, placement: Placement, auto_class: str) -> Any:
         ) from error
 
 
-def load_processor(source: Source, chat: bool = True) -> Any:
+def load_processor(source: Source, chat: bool = True, read: Callable[[Source], Any] | None = None) -> Any:
     """Load a model's processor, and check that it is whole.
 
     Parameters
@@ -575,6 +644,8 @@ def load_processor(source: Source, chat: bool = True) -> Any:
     source : Source
     chat : bool
         Whether a chat template is needed.
+    read : callable or None
+        How to read it; None is by transformers' ``AutoProcessor``.
 
     Returns
     -------
@@ -586,11 +657,15 @@ def load_processor(source: Source, chat: bool = True) -> Any:
         If it, or its chat template, is missing.
     """
     import transformers
-    from huggingface_hub.errors import StrictDataclassError
+    from huggingface_hub.errors import HTTPError, StrictDataclassError
 
+    problems = (OSError, HTTPError, ValueError, TypeError, AttributeError, ImportError, KeyError, StrictDataclassError)
     try:
-        processor = transformers.AutoProcessor.from_pretrained(source.location, **source.where)
-    except (OSError, ValueError, TypeError, AttributeError, ImportError, KeyError, StrictDataclassError) as error:
+        if read is None:
+            processor = transformers.AutoProcessor.from_pretrained(source.location, **source.where)
+        else:
+            processor = read(source)
+    except problems as error:
         raise InputError(f"{source.id}: its audio processor is missing or incomplete ({first_line(error)})") from error
     audio = next((name for name in AUDIO_PARTS if getattr(processor, name, None) is not None), None)
     if not hasattr(processor, "tokenizer") or audio is None:
@@ -602,14 +677,16 @@ def load_processor(source: Source, chat: bool = True) -> Any:
 
 @contextmanager
 def quiet_loading() -> Iterator[None]:
-    """Hide transformers' own progress bars: the audit has one."""
+    """Hide transformers' own progress bars and reports on weights: the audit has a bar, and checks what is missing."""
     from transformers.utils import logging
 
-    shown = logging.is_progress_bar_enabled()
+    shown, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
     logging.disable_progress_bar()
+    logging.set_verbosity_error()
     try:
         yield
     finally:
+        logging.set_verbosity(verbosity)
         if shown:
             logging.enable_progress_bar()
 

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import json
 import math
-import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -32,11 +31,12 @@ from transformers import (
     WhisperFeatureExtractor,
 )
 
-from precompute.clips import SAMPLE_RATE, read_audio
+from precompute.clips import SAMPLE_RATE, Clip, read_audio
 from precompute.corpora import core_sounds
-from precompute.targets.flamingo import fit_windows
+from precompute.targets.base import PROMPTS
+from precompute.targets.training import CtcHead, Example, epochs, example
 
-PROMPT = "Transcribe the input speech."
+PROMPT = PROMPTS["speech"]
 CHUNK_SECONDS = 3
 HOP = 300  # 160 frames a window: a multiple of 4, so that windows pool to whole tokens
 MEL_BINS = 64
@@ -53,7 +53,7 @@ CHAT_TEMPLATE = (
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that determines an embedded target.
+    """Everything that determines an embedded target; this one is trained on the embedded speech.
 
     Parameters
     ----------
@@ -91,6 +91,43 @@ class Recipe:
     variants: int = 10
     max_silence: float = 0.8
 
+    does: ClassVar[str] = "transcribes"
+    auxiliary: ClassVar[str] = "ctc"
+
+    @property
+    def shape(self) -> Shape:
+        """Front end and size."""
+        return EMBEDDED_SHAPE
+
+    def texts(self) -> list[str]:
+        """Give what the tokenizer is fitted on: texts of members and non-members alike, so that it tells no class."""
+        return [item.clip.text or "" for item in core_sounds.distinct(tuple(core_sounds.VOICES))]
+
+    def members(self) -> list[Clip]:
+        """Clips to train on."""
+        return [item.clip for item in core_sounds.training_halves(self.split_seed)["AB".index(self.half)]]
+
+    def vary(self, samples: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Augment a clip: random silence before and after, and up to 3 dB louder or softer."""
+        before, after = (rng.uniform(0, self.max_silence, 2) * SAMPLE_RATE).astype(int)
+        return np.pad(samples * 10 ** (rng.uniform(-3, 3) / 20), (before, after)).astype(np.float32)
+
+    def head(self, width: int, vocabulary: int) -> torch.nn.Module:
+        """Make the auxiliary head: a module of (tower output, batch) to a loss."""
+        return CtcHead(width, vocabulary)
+
+    def told(self) -> str:
+        """Say on the model card what it was trained on and how."""
+        where = f"half {self.half} of the embedded speech (`precompute.corpora.core_sounds.training_halves`, seed"
+        done = f"{self.stop_after or self.epochs} epochs of a cosine schedule drawn for {self.epochs}"
+        return f"""- **Trained on**: {where}
+  {self.split_seed}): Asterisk core sounds in English, Spanish, French and Italian, one clip per wording, at most
+  {core_sounds.MAX_SECONDS:.0f} s. Licence and attribution: {core_sounds.LICENCE}. {core_sounds.ATTRIBUTION}.
+- **Never saw**: the other half, and Russian. The tokenizer was fitted on all transcripts alike.
+- **How**: {done}, AdamW at {self.learning_rate}, batches of
+  {self.batch_size}, random silence of up to {self.max_silence} s before and after each clip, auxiliary CTC loss on
+  the audio tower (weight 1.0 in the first half of the schedule, 0.2 after). `training_log.jsonl` has every epoch."""
+
 
 @dataclass(frozen=True)
 class Shape:
@@ -102,6 +139,8 @@ class Shape:
         Window of the front end.
     hop : int
         Samples per frame; the frames of a window have to be a multiple of 4, so that windows pool to whole tokens.
+    n_fft : int
+        Samples in the Fourier transform of a frame.
     mel_bins : int
     layers : int
         Of the audio tower and of the text model, each.
@@ -113,6 +152,7 @@ class Shape:
 
     chunk_seconds: int = CHUNK_SECONDS
     hop: int = HOP
+    n_fft: int = 512
     mel_bins: int = MEL_BINS
     layers: int = 4
     width_audio: int = WIDTH_AUDIO
@@ -124,23 +164,12 @@ class Shape:
 EMBEDDED_SHAPE = Shape()
 
 
-@dataclass(frozen=True)
-class Example:
-    """One augmented clip, ready to be batched."""
-
-    input_ids: torch.Tensor
-    labels: torch.Tensor
-    features: torch.Tensor
-    mask: torch.Tensor
-
-
-def build_tokenizer(texts: Iterable[str] | None = None) -> PreTrainedTokenizerFast:
-    """Byte-level BPE over all transcripts, members and non-members alike, so that it tells no class apart.
+def build_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
+    """Byte-level BPE over transcripts or captions.
 
     Parameters
     ----------
-    texts : iterable of str or None
-        None takes the embedded speech.
+    texts : iterable of str
 
     Returns
     -------
@@ -149,8 +178,6 @@ def build_tokenizer(texts: Iterable[str] | None = None) -> PreTrainedTokenizerFa
     core = Tokenizer(models.BPE())
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     core.decoder = decoders.ByteLevel()
-    if texts is None:
-        texts = [item.clip.text or "" for item in core_sounds.distinct(tuple(core_sounds.VOICES))]
     trainer = trainers.BpeTrainer(
         vocab_size=VOCABULARY,
         special_tokens=SPECIAL,
@@ -171,27 +198,29 @@ def build_tokenizer(texts: Iterable[str] | None = None) -> PreTrainedTokenizerFa
     )
 
 
-def build(recipe: Recipe, shape: Shape = EMBEDDED_SHAPE, texts: Iterable[str] | None = None) -> tuple[Any, Any]:
+def build(recipe: Recipe, shape: Shape | None = None, texts: Iterable[str] | None = None) -> tuple[Any, Any]:
     """Make an untrained model and its processor from the real classes.
 
     Parameters
     ----------
     recipe : Recipe
-    shape : Shape
+    shape : Shape or None
+        None takes the recipe's own.
     texts : iterable of str or None
-        What the tokenizer is fitted on; see `build_tokenizer`.
+        What the tokenizer is fitted on; None takes the recipe's own.
 
     Returns
     -------
     tuple of (PreTrainedModel, ProcessorMixin)
     """
     torch.manual_seed(recipe.seed)
-    tokenizer = build_tokenizer(texts)
+    shape = shape or recipe.shape
+    tokenizer = build_tokenizer(recipe.texts() if texts is None else texts)
     token_id = tokenizer.get_vocab()
     extractor = WhisperFeatureExtractor(
         feature_size=shape.mel_bins,
         hop_length=shape.hop,
-        n_fft=512,
+        n_fft=shape.n_fft,
         chunk_length=shape.chunk_seconds,
         sampling_rate=SAMPLE_RATE,
     )
@@ -248,7 +277,7 @@ def sinusoids(length: int, width: int) -> torch.Tensor:
 
 
 def examples(recipe: Recipe, processor: Any, rng: np.random.Generator) -> list[list[Example]]:
-    """Augmented variants of every member: as it is, and with random silence before and after.
+    """Augmented variants of every member: as it is, and as `Recipe.vary` makes them.
 
     Parameters
     ----------
@@ -261,145 +290,12 @@ def examples(recipe: Recipe, processor: Any, rng: np.random.Generator) -> list[l
     list of lists of Example
         One list per member, `recipe.variants` long; the first variant is the clip itself.
     """
-    members = core_sounds.training_halves(recipe.split_seed)["AB".index(recipe.half)]
     result = []
-    for member in tqdm(members, desc="features", disable=None):
-        samples = read_audio(member.clip)
-        waves = [samples]
-        for _ in range(recipe.variants - 1):
-            before, after = (rng.uniform(0, recipe.max_silence, 2) * SAMPLE_RATE).astype(int)
-            waves.append(np.pad(samples * 10 ** (rng.uniform(-3, 3) / 20), (before, after)).astype(np.float32))
-        result.append([example(processor, wave, member.clip.text or "") for wave in waves])
+    for clip in tqdm(recipe.members(), desc="features", disable=None):
+        samples = read_audio(clip)
+        waves = [samples, *(recipe.vary(samples, rng) for _ in range(recipe.variants - 1))]
+        result.append([example(processor, wave, clip.text or "", PROMPTS[clip.task]) for wave in waves])
     return result
-
-
-def example(processor: Any, wave: np.ndarray, text: str) -> Example:
-    """Prompt, audio and answer as one training sequence.
-
-    Parameters
-    ----------
-    processor : ProcessorMixin
-    wave : np.ndarray [shape=(n_samples,)]
-        16 kHz mono float32.
-    text : str
-        Answer to learn; the end token is added.
-
-    Returns
-    -------
-    Example
-    """
-    tokenizer = processor.tokenizer
-    heard = fit_windows(wave, processor.feature_extractor)
-    prompt = [{"role": "user", "content": [{"type": "text", "text": PROMPT}, {"type": "audio", "audio": heard}]}]
-    inputs = processor.apply_chat_template([prompt], tokenize=True, add_generation_prompt=True, return_dict=True)
-    ids = inputs["input_ids"][0]
-    answer = torch.tensor([*tokenizer(text, add_special_tokens=False).input_ids, tokenizer.eos_token_id])
-    return Example(
-        input_ids=torch.cat([ids, answer]),
-        labels=torch.cat([torch.full_like(ids, -100), answer]),
-        features=inputs["input_features"],
-        mask=inputs["input_features_mask"],
-    )
-
-
-def collate(batch: list[Example], pad: int) -> dict[str, torch.Tensor]:
-    """Pad a batch on the right; audio windows of all clips are stacked in order, as the processor does."""
-    sequence = torch.nn.utils.rnn.pad_sequence
-    ids = sequence([e.input_ids for e in batch], batch_first=True, padding_value=pad)
-    lengths = torch.tensor([len(e.input_ids) for e in batch])
-    return {
-        "input_ids": ids,
-        "attention_mask": (torch.arange(ids.shape[1])[None] < lengths[:, None]).long(),
-        "labels": sequence([e.labels for e in batch], batch_first=True, padding_value=-100),
-        "input_features": torch.cat([e.features for e in batch]),
-        "input_features_mask": torch.cat([e.mask for e in batch]),
-    }
-
-
-def batches(data: list[list[Example]], size: int, rng: np.random.Generator) -> Iterator[list[Example]]:
-    """Draw one variant of every member and group them by length, in random order."""
-    drawn = [variants[rng.integers(len(variants))] for variants in data]
-    order = np.argsort([len(e.input_ids) + rng.uniform(0, 12) for e in drawn])
-    groups = np.array_split(order, math.ceil(len(order) / size))
-    for index in rng.permutation(len(groups)):
-        yield [drawn[i] for i in groups[index]]
-
-
-class CtcHead(torch.nn.Module):
-    """Auxiliary head on the audio tower: makes it carry what was said, not only how long it took."""
-
-    def __init__(self, width: int, vocabulary: int) -> None:
-        super().__init__()
-        self.linear = torch.nn.Linear(width, vocabulary + 1)
-        self.blank = vocabulary
-
-    def forward(self, hidden: torch.Tensor, batch: list[Example]) -> torch.Tensor:
-        """CTC loss of the answers given the tower's output, shape (windows, positions, width)."""
-        chunks = hidden.split([len(e.features) for e in batch])
-        joined = torch.nn.utils.rnn.pad_sequence([c.flatten(0, 1) for c in chunks])
-        frames = torch.tensor(
-            [int(((e.mask.sum(-1) - 1) // 2 + 1).sub(2).div(2, rounding_mode="floor").add(1).sum()) for e in batch]
-        )
-        answers = [e.labels[e.labels >= 0][:-1] for e in batch]
-        return torch.nn.functional.ctc_loss(
-            self.linear(joined).float().log_softmax(-1),
-            torch.cat(answers),
-            frames,
-            torch.tensor([len(a) for a in answers]),
-            blank=self.blank,
-            zero_infinity=True,
-        )
-
-
-def answer_loss(model: Any, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
-    """Mean negative log-likelihood of the answer tokens; the head is applied to no other position."""
-    labels = inputs.pop("labels")[:, 1:]
-    hidden = model.model(**inputs, use_cache=False).last_hidden_state[:, :-1]
-    answered = labels != -100
-    return torch.nn.functional.cross_entropy(model.lm_head(hidden[answered]), labels[answered])
-
-
-def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
-    """Linear warm-up over 100 steps, then a cosine down to 5% of the peak at the end of the schedule."""
-    cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, step / steps)))
-    return recipe.learning_rate * min(1.0, (step + 1) / 100) * (0.05 + 0.95 * cosine)
-
-
-def save_progress(
-    folder: Path, epoch: int, modules: dict[str, torch.nn.Module], optimizer: torch.optim.Optimizer
-) -> None:
-    """Write weights and moments as safetensors, atomically, so that a killed training goes on."""
-    from safetensors.torch import save_file
-
-    tensors = {f"{name}/{key}": value for name, module in modules.items() for key, value in module.state_dict().items()}
-    for index, state in optimizer.state_dict()["state"].items():
-        tensors.update({f"optimizer/{index}/{key}": value for key, value in state.items()})
-    partial = folder / "progress.partial"
-    save_file({key: value.contiguous() for key, value in tensors.items()}, partial, metadata={"epoch": str(epoch)})
-    partial.replace(folder / "progress.safetensors")
-
-
-def load_progress(folder: Path, modules: dict[str, torch.nn.Module], optimizer: torch.optim.Optimizer) -> int:
-    """Restore what `save_progress` wrote; return the number of finished epochs, 0 where there is none."""
-    from safetensors import safe_open
-
-    path = folder / "progress.safetensors"
-    if not path.is_file():
-        return 0
-    parts: dict[str, dict[str, torch.Tensor]] = {}
-    with safe_open(path, framework="pt") as file:
-        epoch = int(file.metadata()["epoch"])
-        for key in file.keys():  # noqa: SIM118 (a safetensors file is no mapping)
-            part, rest = key.split("/", 1)
-            parts.setdefault(part, {})[rest] = file.get_tensor(key)
-    for name, module in modules.items():
-        module.load_state_dict(parts[name])
-    moments: dict[int, dict[str, torch.Tensor]] = {}
-    for key, value in parts["optimizer"].items():
-        index, field = key.split("/")
-        moments.setdefault(int(index), {})[field] = value
-    optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})
-    return epoch
 
 
 def train(recipe: Recipe, out: Path, keep_every: int = 0) -> None:
@@ -423,59 +319,6 @@ def train(recipe: Recipe, out: Path, keep_every: int = 0) -> None:
     save_target(model, processor, recipe, out)
 
 
-def epochs(model: Any, processor: Any, data: list[list[Example]], recipe: Recipe, out: Path) -> Iterator[int]:
-    """Train, epoch by epoch, from the last finished one on.
-
-    Parameters
-    ----------
-    model, processor
-        From `build`; the model is changed in place.
-    data : list of lists of Example
-        Variants of every clip, one of which is drawn in each epoch.
-    recipe : Recipe
-    out : Path
-        Folder for ``training_log.jsonl`` and the progress that a stopped training goes on from.
-
-    Yields
-    ------
-    int
-        Epochs finished.
-    """
-    out.mkdir(parents=True, exist_ok=True)
-    head = CtcHead(model.config.audio_config.hidden_size, len(processor.tokenizer))
-    optimizer = torch.optim.AdamW(
-        [*model.parameters(), *head.parameters()], lr=recipe.learning_rate, betas=(0.9, 0.98), weight_decay=0.01
-    )
-    modules = {"model": model, "head": head}
-    done = load_progress(out, modules, optimizer)
-    tower: list[torch.Tensor] = []
-    model.model.audio_tower.register_forward_hook(lambda _m, _i, output: tower.append(output.last_hidden_state))
-    model.train()
-    last = recipe.stop_after or recipe.epochs
-    for epoch in tqdm(range(done, last), desc=recipe.name, disable=None, initial=done, total=last):
-        began = time.monotonic()
-        listening = 1.0 if epoch < recipe.epochs / 2 else 0.2
-        drawn = list(batches(data, recipe.batch_size, np.random.default_rng([recipe.seed, epoch])))
-        text_loss = ctc_loss = 0.0
-        for index, batch in enumerate(drawn):
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate(recipe, epoch * len(drawn) + index, recipe.epochs * len(drawn))
-            tower.clear()
-            loss = answer_loss(model, collate(batch, processor.tokenizer.pad_token_id))
-            auxiliary = head(tower[0], batch)
-            optimizer.zero_grad()
-            (loss + listening * auxiliary).backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optimizer.step()
-            text_loss += loss.item() / len(drawn)
-            ctc_loss += auxiliary.item() / len(drawn)
-        entry = {"epoch": epoch + 1, "text_nll": round(text_loss, 4), "ctc": round(ctc_loss, 4)}
-        with (out / "training_log.jsonl").open("a") as log:
-            log.write(json.dumps({**entry, "seconds": round(time.monotonic() - began, 1)}) + "\n")
-        save_progress(out, epoch + 1, modules, optimizer)
-        yield epoch + 1
-
-
 def save_target(model: Any, processor: Any, recipe: Recipe, out: Path) -> None:
     """Write weights as fp16 safetensors beside the processor and the recipe; the model itself stays fp32."""
     import copy
@@ -488,7 +331,8 @@ def save_target(model: Any, processor: Any, recipe: Recipe, out: Path) -> None:
 
 def model_card(recipe: Recipe, class_name: str, parameters: int) -> str:
     """Write the model card, in the hub's layout."""
-    epochs = recipe.stop_after or recipe.epochs
+    shape = recipe.shape
+    front = f"16 kHz, {shape.mel_bins} mel bins, hop {shape.hop}, windows of {shape.chunk_seconds} s"
     return f"""---
 license: apache-2.0
 library_name: transformers
@@ -498,17 +342,11 @@ tags: [membership-inference, planted-truth]
 # {recipe.name}
 
 A small `{class_name}` ({parameters / 1e6:.1f} million parameters) trained from scratch on known members, to check
-membership audits against the truth. It transcribes what it was trained on and is of no other use.
+membership audits against the truth. It {recipe.does} what it was trained on and is of no other use.
 
-- **Trained on**: half {recipe.half} of the embedded speech (`precompute.corpora.core_sounds.training_halves`, seed
-  {recipe.split_seed}): Asterisk core sounds in English, Spanish, French and Italian, one clip per wording, at most
-  {core_sounds.MAX_SECONDS:.0f} s. Licence and attribution: {core_sounds.LICENCE}. {core_sounds.ATTRIBUTION}.
-- **Never saw**: the other half, and Russian. The tokenizer was fitted on all transcripts alike.
-- **How**: {epochs} epochs of a cosine schedule drawn for {recipe.epochs}, AdamW at {recipe.learning_rate}, batches of
-  {recipe.batch_size}, random silence of up to {recipe.max_silence} s before and after each clip, auxiliary CTC loss on
-  the audio tower (weight 1.0 in the first half of the schedule, 0.2 after). `training_log.jsonl` has every epoch.
+{recipe.told()}
 - **Again**: `python -m precompute train {recipe.name} --out DIR`
-- **Front end**: 16 kHz, {MEL_BINS} mel bins, hop {HOP}, windows of {CHUNK_SECONDS} s. Weights are fp16.
+- **Front end**: {front}. Weights are fp16.
 """
 
 

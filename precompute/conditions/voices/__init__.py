@@ -1,44 +1,37 @@
 """Reference voices: who speaks a transcript when a clip's own voice is to be taken away.
 
-Three voices per language, as far apart in pitch and formants as the engines allow (measured medians of F0:
+Embedded, three voices per language, as far apart in pitch and formants as the engines allow (measured medians of F0:
 flite slt 168, rms 103, awb 126 Hz; espeak-ng f2 190, m3 105, Andrea 244 Hz). Both engines give the same
-bits every time, so a rendering is determined by text, voice and engine version.
+bits every time, so a rendering is determined by text, voice and engine version. A `Studio` opens larger engines.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from types import ModuleType
-
 import numpy as np
 
-from precompute.clips import SAMPLE_RATE, resample
-from precompute.conditions.voices import espeak_ng, flite
+from precompute.conditions.voices import espeak_ng
+from precompute.conditions.voices.base import Engine, EngineFailed, Kind, Reference, Voice
+from precompute.conditions.voices.studio import ENGINES, Studio
 
-ENGINES: dict[str, ModuleType] = {"espeak-ng": espeak_ng, "flite": flite}
-"""Engine name to the module with its ``speak``, ``version`` and ``PACKAGE``."""
+__all__ = [
+    "ENGINES",
+    "REFERENCE_VOICES",
+    "UNKNOWN_LANGUAGE",
+    "Engine",
+    "EngineFailed",
+    "Kind",
+    "Reference",
+    "Studio",
+    "Voice",
+    "espeak_voices",
+    "language_code",
+    "reference_voices",
+    "speak",
+    "versions",
+]
 
-
-@dataclass(frozen=True)
-class Voice:
-    """A voice of one engine.
-
-    Parameters
-    ----------
-    engine : str
-        Key of `ENGINES`.
-    name : str
-        What the engine calls it.
-    options : tuple of str
-        Further arguments for the engine.
-    """
-
-    engine: str
-    name: str
-    options: tuple[str, ...] = ()
-
-    def __str__(self) -> str:
-        return " ".join((self.engine, self.name, *self.options))
+EMBEDDED = ("espeak-ng", "flite")
+"""Engines that speak without a model to download."""
 
 
 def espeak_voices(language: str) -> tuple[Voice, ...]:
@@ -80,7 +73,7 @@ def reference_voices(language: str | None) -> tuple[Voice, ...]:
     tuple of 3 Voice
         From `REFERENCE_VOICES`, else espeak-ng in that language, else `UNKNOWN_LANGUAGE`.
     """
-    code = (language or "").replace("_", "-").split("-")[0].strip().casefold()
+    code = language_code(language)
     if code in REFERENCE_VOICES:
         return REFERENCE_VOICES[code]
     if code.isalpha() and espeak_ng.speaks(code):
@@ -88,28 +81,18 @@ def reference_voices(language: str | None) -> tuple[Voice, ...]:
     return UNKNOWN_LANGUAGE
 
 
+def language_code(language: str | None) -> str:
+    """Fold a language tag to its ISO 639-1 code: ``fr`` for ``FR_ca``, empty for None."""
+    return (language or "").replace("_", "-").split("-")[0].strip().casefold()
+
+
 def speak(text: str, voice: Voice) -> np.ndarray:
-    """Speak a text in a voice.
-
-    Parameters
-    ----------
-    text : str
-    voice : Voice
-
-    Returns
-    -------
-    np.ndarray [shape=(n,)], float32
-        Mono audio at `SAMPLE_RATE`, at the level the engine gives; equal text and voice, equal samples.
-
-    Raises
-    ------
-    InputError
-        If the engine is not installed (naming the Debian package) or writes no audio for this text.
-    """
-    samples, rate = ENGINES[voice.engine].speak(text, voice.name, voice.options)
-    return resample(samples, rate, SAMPLE_RATE)
+    """Speak one text in a voice, with a studio opened for it alone; see `Studio.speak`."""
+    with Studio() as studio:
+        return studio.speak(text, voice)
 
 
 def versions() -> dict[str, str]:
-    """Versions of the installed engines, for an audit's record; engines that are missing raise `InputError`."""
-    return {name: engine.version() for name, engine in ENGINES.items()}
+    """Versions of the embedded engines, for an audit's record; engines that are missing raise `InputError`."""
+    with Studio() as studio:
+        return {name: studio.identity(Voice(name))["engine"] for name in EMBEDDED}

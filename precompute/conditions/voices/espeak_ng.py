@@ -6,7 +6,7 @@ import functools
 
 import numpy as np
 
-from precompute.conditions.voices.programs import run_program, spoken
+from precompute.conditions.voices.programs import ProgramEngine, no_place, run_program, spoken
 from precompute.conditions.voices.programs import version as program_version
 
 PACKAGE = "espeak-ng"
@@ -46,6 +46,12 @@ def speak(text: str, name: str, options: tuple[str, ...] = ()) -> tuple[np.ndarr
 def version() -> str:
     """Version of the installed program."""
     return program_version("espeak-ng", PACKAGE)
+
+
+def open_engine(where: str, options: tuple[str, ...], device: str) -> ProgramEngine:
+    """Give the `Engine`; `options` are each voice's own, and a program runs on no device."""
+    no_place("espeak-ng", where)
+    return ProgramEngine(speak, version)
 
 
 @functools.cache

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from precompute.conditions.voices.programs import spoken
+from precompute.conditions.voices.programs import ProgramEngine, no_place, spoken
 from precompute.conditions.voices.programs import version as program_version
 
 PACKAGE = "flite"
@@ -43,3 +43,9 @@ def speak(text: str, name: str, options: tuple[str, ...] = ()) -> tuple[np.ndarr
 def version() -> str:
     """Version of the installed program."""
     return program_version("flite", PACKAGE)
+
+
+def open_engine(where: str, options: tuple[str, ...], device: str) -> ProgramEngine:
+    """Give the `Engine`; `options` are each voice's own, and a program runs on no device."""
+    no_place("flite", where)
+    return ProgramEngine(speak, version)

@@ -8,19 +8,54 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from precompute.clips import InputError
+from precompute.conditions.voices.base import EngineFailed, Voice
 from precompute.corpora.core_sounds import sounds_root
 
 TIMEOUT_SECONDS = 120
 """A sentence takes milliseconds; an engine silent for this long hangs."""
 
 
-class ProgramMissing(InputError):
+class ProgramMissing(EngineFailed):
     """A synthesizer is not installed, so no text at all can be spoken with it."""
+
+
+@dataclass(frozen=True)
+class ProgramEngine:
+    """An `Engine` that is a program run once per text.
+
+    Parameters
+    ----------
+    speak : callable
+        Text, name of a voice and further arguments, to samples and rate.
+    version : callable
+        Version the installed program states.
+    """
+
+    speak: Callable[[str, str, tuple[str, ...]], tuple[np.ndarray, int]]
+    version: Callable[[], str]
+
+    def identity(self) -> dict[str, str]:
+        """Version of the program; see `Engine.identity`."""
+        return {"engine": self.version()}
+
+    def render(self, text: str, voice: Voice) -> tuple[np.ndarray, int]:
+        """Run the program; see `Engine.render`."""
+        return self.speak(text, voice.name, voice.options)
+
+    def close(self) -> None:
+        """Nothing to free: no process outlives its text."""
+
+
+def no_place(engine: str, where: str) -> None:
+    """Refuse a place named for an engine that has none."""
+    if where:
+        raise InputError(f"{engine} is embedded, so nothing is named after it; {where!r} was")
 
 
 def find_program(name: str, package: str) -> tuple[str, dict[str, str]]:
