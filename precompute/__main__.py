@@ -61,7 +61,7 @@ def parser() -> argparse.ArgumentParser:
     audit.add_argument("--cache", type=Path, default=Path(".cache/audit"), metavar="DIR")
     audit.add_argument("--conditions", metavar="a,b,...", help="default: all; `conditions` lists them")
     audit.add_argument("--limit", type=positive, metavar="N", help="clips per class and dataset, drawn from the seed")
-    audit.add_argument("--batch-size", type=positive, default=16, metavar="N")
+    audit.add_argument("--batch-size", type=positive, metavar="N", help="clips read together; default: by the memory")
     audit.add_argument("--protocol", choices=("single-pass", "two-pass"), default="single-pass")
     audit.add_argument("--engine", choices=("local",), default="local", help="where the work runs")
     audit.add_argument("--device", default="auto", metavar="D")
@@ -238,7 +238,8 @@ def run_score(options: argparse.Namespace) -> None:
 
 def run_train(options: argparse.Namespace) -> None:
     """Run ``train``."""
-    from precompute.targets.embedded import RECIPES, train
+    from precompute.targets.embedded import train
+    from precompute.targets.recipes import RECIPES
 
     if options.name not in RECIPES:
         raise InputError(f"no such embedded target: {options.name} (there are {', '.join(RECIPES)})")

@@ -1,15 +1,22 @@
 """Near copies: clips of the two classes that are one recording, re-encoded, resampled, louder or trimmed.
 
 Candidates come from the fingerprint of Haitsma and Kalker (2002, ISMIR, "A highly robust audio fingerprinting system"):
-the signs of the energy differences between neighbouring bands and frames, 32 bits a frame. Two clips that share a
-frame's bits, and nearly share those around it, are then compared as waveforms, which settles it: a copy that went
-through MP3, Opus or Vorbis still correlates above 0.9 with its original, two takes of one sentence do not reach 0.6.
-Played faster, or with another pitch, a copy is not recognised.
+the signs of the energy differences between neighbouring bands and frames, 32 bits a frame. Two clips that share most of
+a frame's bits, and nearly share those around it, are then compared as waveforms, which settles it.
+
+Measured on the embedded speech (2,673 clips of 0.2 to 86 s). False alarms: of its 3.6 million pairs 16 are flagged, and
+each of them is one take, whole or spliced; of the others none correlates above 0.78. Found again, of 300 clips: all
+after a resampling, 3 dB of gain, Vorbis or 100 ms cut from the end, over 99% after MP3 or Opus as libsndfile writes
+them, 99% after 100 ms cut from the beginning (those missed are under 0.4 s long), 97% under noise 20 dB below, but 59%
+after Opus at 8 kbit/s. A copy played faster, or at another pitch, is not recognised. Rendered notes that differ in
+loudness only are copies by this measure.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -40,7 +47,7 @@ LARGEST_ERROR = 0.22
 """Share of differing bits in those frames up to which it is; unrelated frames differ in about half."""
 
 COMPARED = 3
-"""Candidates per clip that are compared as waveforms, the best first."""
+"""Candidates per clip that are compared as waveforms, the best first, until one is a copy."""
 
 LEAST_OVERLAP = 0.5
 """Share of the shorter clip that has to lie within the other for a copy."""
@@ -116,24 +123,14 @@ def fingerprint(samples: np.ndarray, rate: int) -> Fingerprint:
     return Fingerprint(bits, (total > QUIET * total.max()) & (bits != 0))
 
 
-def candidates(first: Sequence[Fingerprint], second: Sequence[Fingerprint]) -> list[list[int]]:
-    """Find the clips of one list that may hold what a clip of the other holds.
+class Index:
+    """Frames of many clips by parts of their bits.
 
     Parameters
     ----------
-    first, second : sequence of Fingerprint
-
-    Returns
-    -------
-    list of list of int
-        For each of `second` the positions in `first`, at most `COMPARED`, the most alike first.
+    clips : sequence of Fingerprint
+        Called by their position from here on.
     """
-    index = _Index(first)
-    return [index.alike(clip) for clip in second]
-
-
-class _Index:
-    """Frames of many clips by parts of their bits."""
 
     def __init__(self, clips: Sequence[Fingerprint]) -> None:
         lengths = [len(clip.bits) for clip in clips]
@@ -148,7 +145,17 @@ class _Index:
             self.parts.append((mask, keys[order], loud[order]))
 
     def alike(self, clip: Fingerprint) -> list[int]:
-        """Clips that share a part of a loud frame's bits with this one, and nearly share those around it."""
+        """Find clips that share a part of a loud frame's bits with this one, and nearly share those around it.
+
+        Parameters
+        ----------
+        clip : Fingerprint
+
+        Returns
+        -------
+        list of int
+            At most `COMPARED`, the most alike first.
+        """
         loud = np.flatnonzero(clip.loud)
         found: dict[int, float] = {}
         for mask, keys, places in self.parts:
@@ -226,11 +233,17 @@ def near_copies(
     Yields
     ------
     Copy
-        At most one for each of `second`: its closest.
+        At most one for each of `second`, in its order.
     """
-    read = lru_cache(maxsize=32)(lambda clip: read_audio(clip, RATE))
-    for position, others in enumerate(candidates(*prints)):
-        found = [(*compare(read(first[other]), read(second[position])), other) for other in others]
-        correlation, lag, overlap, other = max(found, default=(0.0, 0, 0, -1))
-        if correlation >= LEAST_CORRELATION:
-            yield Copy(other, position, correlation, lag / RATE, overlap / RATE)
+    index = Index(prints[0])
+    read = lru_cache(maxsize=64)(lambda clip: read_audio(clip, RATE))
+
+    def copy_of(position: int) -> Copy | None:
+        for other in index.alike(prints[1][position]):
+            correlation, lag, overlap = compare(read(first[other]), read(second[position]))
+            if correlation >= LEAST_CORRELATION:
+                return Copy(other, position, correlation, lag / RATE, overlap / RATE)
+        return None
+
+    with ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="copies") as pool:
+        yield from (copy for copy in pool.map(copy_of, range(len(second))) if copy is not None)

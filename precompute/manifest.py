@@ -1,9 +1,9 @@
 """A user's own list of clips: from records of text to cohorts.
 
-Every row names an audio file in ``file_name`` (relative to the list, or absolute: a list on one's own machine is trusted)
-and has a ``label`` (``member`` or ``non-member``, 1 or 0, true or false). Optional: ``text``, ``group``, ``start`` and
-``end`` in seconds, ``dataset`` (several cohorts in one list), ``language``, ``task`` (``speech``, ``sound`` or
-``music``), ``clip_id``. Further columns are ignored. `precompute.records` has the forms a list comes in,
+Every row names an audio file in ``file_name`` (relative to the list, or absolute: a list on one's own machine is
+trusted) and has a ``label`` (``member`` or ``non-member``, 1 or 0, true or false). Optional: ``text``, ``group``,
+``start`` and ``end`` in seconds, ``dataset`` (several cohorts in one list), ``language``, ``task`` (``speech``,
+``sound`` or ``music``), ``clip_id``. Further columns are ignored. `precompute.records` has the forms a list comes in,
 `precompute.check` what can be wrong with its audio.
 """
 

@@ -115,8 +115,8 @@ def read_records(file: Path, columns: Mapping[str, str] | None = None) -> Iterat
     Yields
     ------
     tuple of (int, dict of str to str)
-        Number from 1, and the row's cells as text by the names of `COLUMNS`, empty where nothing is given. Audio that the
-        table itself holds has been written to a file, and ``called`` is what the table calls it.
+        Number from 1, and the row's cells as text by the names of `COLUMNS`, empty where nothing is given. Audio that
+        the table itself holds has been written to a file, and ``called`` is what the table calls it.
 
     Raises
     ------

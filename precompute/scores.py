@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from precompute.clips import Clip, content_hash, read_audio
+from precompute.clips import SAMPLE_RATE, Clip, content_hash, read_audio
 from precompute.conditions import CONDITIONS, FIXED_SECONDS, Rendering
 from precompute.conditions.casting import EMBEDDED, Casting
 from precompute.conditions.voices import Studio
 from precompute.indicators import STATISTICS, TokenStats, indicators
 from precompute.labels import label_indicators
 from precompute.rendered import rendered
-from precompute.scoring import generate, score, stats_from_arrays, stats_to_arrays, wer
+from precompute.scoring import stats_from_arrays, stats_to_arrays, under_protocol, wer
 from precompute.store import Store
 from precompute.targets.base import Target
+from precompute.work import BatchSize, Work, execute
 
 PROTOCOL_VERSION = 1
 """Part of every cache key: raised when the same inputs would give other numbers."""
 
+
+CHUNK_BYTES = 2**27
+"""Audio of a chunk of clips, all its inputs together: what is held at once."""
 
 NO_TOKENS = TokenStats.from_numbers(
     np.zeros(0, dtype=np.int64), np.zeros((0, len(STATISTICS)), dtype=np.float32), (), ""
@@ -40,7 +45,8 @@ class Plan:
     prompt : str or None
         For every task; None uses the target's own per task.
     max_new_tokens : int
-    batch_size : int
+    batch_size : int or None
+        Clips read together; None follows the memory of the device.
     protocol : str
         ``single-pass`` or ``two-pass``.
     seed : int
@@ -56,7 +62,7 @@ class Plan:
     conditions: tuple[str, ...]
     prompt: str | None = None
     max_new_tokens: int = 64
-    batch_size: int = 16
+    batch_size: int | None = None
     protocol: str = "single-pass"
     seed: int = 0
     fixed_seconds: float = FIXED_SECONDS
@@ -104,15 +110,68 @@ def score_clips(
     tuple of (dict, TokenStats)
         A row of ``scores.parquet`` without dataset and label, and the token statistics behind it.
     """
+    size = BatchSize.of(plan.batch_size)
+    for scorer, chunk in _chunks(target, clips, plan, store, advance):
+        yield from _score_chunk(scorer, chunk, studio, size)
+
+
+def missing_works(
+    stage: int,
+    target: Target,
+    clips: Sequence[Clip],
+    plan: Plan,
+    store: Store,
+    advance: Callable[[int], Any],
+    studio: Studio | None = None,
+) -> Iterator[Work]:
+    """Works that the store lacks, read and rendered one chunk of clips after the other, for an engine that streams.
+
+    Parameters
+    ----------
+    stage : int
+        1 for the original audio; 2, once the first is in the store, for the other audio and the text carried there.
+    target, clips, plan, store, advance, studio
+        As in `score_clips`; `advance` is told how many clips were gone through.
+
+    Yields
+    ------
+    Work
+        Every key once.
+    """
+    sent: set[str] = set()
+    for scorer, chunk in _chunks(target, clips, plan, store, lambda _: None):
+        together = _Chunk.read(scorer, chunk)
+        original = together.original()
+        inputs = [original]
+        if stage == 2:
+            inputs = together.swapped(original, scorer.look_up(original.works), studio)
+        for work in (work for one in inputs for work in one.works):
+            if work.key not in sent and work.key not in store:
+                sent.add(work.key)
+                yield work
+        advance(len(chunk))
+
+
+def _chunks(
+    target: Target, clips: Sequence[Clip], plan: Plan, store: Store, advance: Callable[[int], Any]
+) -> Iterator[tuple[_Scorer, list[Clip]]]:
+    """Clips of one prompt and of like length, so many as may be held at once under every condition."""
     import soundfile
 
-    size = plan.batch_size * 4
     for prompt, same in _by_prompt(target, clips, plan).items():
-        lengths = [(clip.end or soundfile.info(clip.path).duration) - (clip.start or 0.0) for clip in same]
-        order = np.argsort(lengths, kind="stable")
-        for first in range(0, len(order), size):
-            chunk = [same[i] for i in order[first : first + size]]
-            yield from _score_chunk(_Scorer(target, plan, store, advance, prompt), chunk, studio)
+        lengths = np.array([(c.end or soundfile.info(c.path).duration) - (c.start or 0.0) for c in same])
+        scorer = _Scorer(target, plan, store, advance, prompt)
+        chunk: list[Clip] = []
+        held = 0.0
+        for index in np.argsort(lengths, kind="stable"):
+            needed = 4 * SAMPLE_RATE * lengths[index] * len(plan.inputs())
+            if chunk and held + needed > CHUNK_BYTES:
+                yield scorer, chunk
+                chunk, held = [], 0.0
+            chunk.append(same[index])
+            held += needed
+        if chunk:
+            yield scorer, chunk
 
 
 def _by_prompt(target: Target, clips: Sequence[Clip], plan: Plan) -> dict[str, list[Clip]]:
@@ -124,50 +183,115 @@ def _by_prompt(target: Target, clips: Sequence[Clip], plan: Plan) -> dict[str, l
 
 
 def _score_chunk(
-    scorer: _Scorer, clips: list[Clip], studio: Studio | None
+    scorer: _Scorer, clips: list[Clip], studio: Studio | None, size: BatchSize
 ) -> Iterator[tuple[dict[str, Any], TokenStats]]:
     """Score the clips of one chunk, which are read once for all conditions."""
-    target, plan = scorer.target, scorer.plan
-    samples = [read_audio(clip) for clip in clips]
-    given = target.access == "weights"  # an endpoint scores what it writes, and no text it is given
-    reference = [target.encode(clip.text) if clip.text and given else None for clip in clips]
-    original = scorer.generate(samples)
-    for condition, realization in plan.inputs():
-        if condition == "original":
-            audios: Sequence[np.ndarray | None] = samples
-            cells = {"generated": original}
-        else:
-            jobs = [
-                Rendering(
-                    *(condition, clip, heard, realization, plan.seed, clip.text or wrote.text),
-                    *(plan.fixed_seconds, plan.casting),
-                )
-                for clip, heard, wrote in zip(clips, samples, original, strict=True)
-            ]
-            audios = rendered(jobs, scorer.store, studio)
-            cells = {"generated": scorer.generate(audios)}
-            if given:
-                cells["carried"] = scorer.score(audios, [stats.ids.tolist() for stats in original])
-        if given:
-            cells["reference"] = scorer.score(audios, reference)
-        for scored_text, scored in cells.items():
-            for clip, wrote, stats in zip(clips, cells["generated"], scored, strict=True):
+    chunk = _Chunk.read(scorer, clips)
+    original = chunk.original()
+    found = scorer.through_store(original.works, size)
+    swapped = chunk.swapped(original, found, studio)
+    found |= scorer.through_store([work for one in swapped for work in one.works], size)
+    for one in (original, *swapped):
+        scorer.advance(sum(len(keys) - sum(key in found for key in keys) for keys in one.keys.values()))
+        for scored_text, keys in one.keys.items():
+            for clip, key, written in zip(clips, keys, one.keys["generated"], strict=True):
                 if scored_text == "reference" and not clip.text:
                     continue
-                row = {
-                    "clip_id": clip.clip_id,
-                    "target": target.id,
-                    "condition": condition,
-                    "realization": realization,
-                    "scored_text": scored_text,
-                    "generated_text": stats.text,
-                    "n_tokens": stats.n_tokens,
-                    "wer": wer(clip.text, wrote.text),
-                    **indicators(stats),
-                }
-                if target.access == "labels":  # it names no tokens; its text alone is judged
-                    row |= {"n_tokens": float("nan"), **label_indicators(clip.text, wrote.text)}
-                yield row, stats
+                stats, wrote = found.get(key, NO_TOKENS), found.get(written, NO_TOKENS)
+                yield _row(scorer.target, one, clip, scored_text, stats, wrote.text), stats
+
+
+def _row(
+    target: Target, heard: _Input, clip: Clip, scored_text: str, stats: TokenStats, written: str
+) -> dict[str, Any]:
+    """Row of ``scores.parquet`` without dataset and label."""
+    row = {
+        "clip_id": clip.clip_id,
+        "target": target.id,
+        "condition": heard.condition,
+        "realization": heard.realization,
+        "scored_text": scored_text,
+        "generated_text": stats.text,
+        "n_tokens": stats.n_tokens,
+        "wer": wer(clip.text, written),
+        **indicators(stats),
+    }
+    if target.access == "labels":  # it names no tokens; its text alone is judged
+        row |= {"n_tokens": float("nan"), **label_indicators(clip.text, written)}
+    return row
+
+
+@dataclass(frozen=True)
+class _Input:
+    """One condition in one realization of the clips of a chunk: what is asked, and under which keys.
+
+    Parameters
+    ----------
+    condition : str
+    realization : int
+    keys : dict of str to list of str
+        By scored text: a key per clip, empty where there is nothing to score.
+    works : list of Work
+    """
+
+    condition: str
+    realization: int
+    keys: dict[str, list[str]]
+    works: list[Work]
+
+
+@dataclass(frozen=True)
+class _Chunk:
+    """Clips read together, with their known texts as the target's own tokens.
+
+    Parameters
+    ----------
+    scorer : _Scorer
+    clips : list of Clip
+    samples : list of np.ndarray [shape=(n_samples,)]
+    reference : list of list of int, or None
+        One per clip, empty where no text is known; None where the target scores no text it is given.
+    """
+
+    scorer: _Scorer
+    clips: list[Clip]
+    samples: list[np.ndarray]
+    reference: list[list[int]] | None
+
+    @classmethod
+    def read(cls, scorer: _Scorer, clips: list[Clip]) -> _Chunk:
+        """Read the audio of clips, and their texts as tokens."""
+        target = scorer.target
+        reference = None
+        if target.access == "weights":  # an endpoint scores what it writes, and no text it is given
+            reference = [target.encode(clip.text) if clip.text else [] for clip in clips]
+        return cls(scorer, clips, [read_audio(clip) for clip in clips], reference)
+
+    def original(self) -> _Input:
+        """Ask about the clips as recorded."""
+        texts = {} if self.reference is None else {"reference": self.reference}
+        return self.scorer.ask("original", 0, self.samples, texts)
+
+    def swapped(self, original: _Input, found: Mapping[str, TokenStats], studio: Studio | None) -> list[_Input]:
+        """Ask about every other input; the text carried there is what the target wrote for the original."""
+        plan = self.scorer.plan
+        wrote = [found.get(key, NO_TOKENS) for key in original.keys["generated"]]
+        texts = {}
+        if self.reference is not None:
+            texts = {"carried": [stats.ids.tolist() for stats in wrote], "reference": self.reference}
+        asked = []
+        for condition, realization in plan.inputs():
+            if condition == "original":
+                continue
+            jobs = [
+                Rendering(
+                    *(condition, clip, heard, realization, plan.seed, clip.text or stats.text),
+                    *(plan.fixed_seconds, plan.casting),
+                )
+                for clip, heard, stats in zip(self.clips, self.samples, wrote, strict=True)
+            ]
+            asked.append(self.scorer.ask(condition, realization, rendered(jobs, self.scorer.store, studio), texts))
+        return asked
 
 
 @dataclass(frozen=True)
@@ -180,45 +304,54 @@ class _Scorer:
     advance: Callable[[int], Any]
     prompt: str
 
-    def generate(self, audios: Sequence[np.ndarray | None]) -> list[TokenStats]:
-        """Let the target write a text for each audio; an absent audio gives no token."""
-        how = {"max_new_tokens": self.plan.max_new_tokens, "protocol": self.plan.protocol}
-        keys = [None if audio is None else self._key(audio, **how) for audio in audios]
+    def ask(
+        self,
+        condition: str,
+        realization: int,
+        audios: Sequence[np.ndarray | None],
+        texts: Mapping[str, Sequence[list[int]]],
+    ) -> _Input:
+        """Let the target write a text for each audio, and score given ones; an absent audio or text asks nothing."""
+        plan = self.plan
+        asked = _Input(condition, realization, {"generated": []}, [])
+        hashes = [None if audio is None else content_hash(audio) for audio in audios]
+        how = {"max_new_tokens": plan.max_new_tokens, "protocol": plan.protocol}
+        for audio, name in zip(audios, hashes, strict=True):
+            key = "" if name is None else self._key(name, **how)
+            asked.keys["generated"].append(key)
+            if audio is not None:
+                asked.works.append(Work(key, audio, self.prompt, plan.max_new_tokens))
+        for scored_text, rows in texts.items():
+            keys = asked.keys[scored_text] = []
+            for audio, name, ids in zip(audios, hashes, rows, strict=True):
+                key = "" if name is None or not ids else self._key(name, scored=ids)
+                keys.append(key)
+                if audio is not None and ids:
+                    asked.works.append(Work(key, audio, self.prompt, plan.max_new_tokens, tuple(ids)))
+        return asked
 
-        def compute(batch: list[int]) -> list[TokenStats]:
-            sounds = [audio for i in batch if (audio := audios[i]) is not None]
-            return generate(self.target, sounds, self.prompt, self.plan.max_new_tokens, self.plan.protocol)
-
-        return self._through_store(keys, compute, [0 if audio is None else len(audio) for audio in audios])
-
-    def score(self, audios: Sequence[np.ndarray | None], texts: Sequence[list[int] | None]) -> list[TokenStats]:
-        """Score given token ids under each audio; an absent audio or text gives no token."""
-        pairs = list(zip(audios, texts, strict=True))
-        keys = [None if audio is None or not ids else self._key(audio, scored=ids) for audio, ids in pairs]
-
-        def compute(batch: list[int]) -> list[TokenStats]:
-            given = [(audio, ids) for i in batch for audio, ids in [pairs[i]] if audio is not None and ids]
-            return score(self.target, [audio for audio, _ in given], self.prompt, [ids for _, ids in given])
-
-        return self._through_store(keys, compute, [0 if audio is None else len(audio) for audio in audios])
-
-    def _key(self, audio: np.ndarray, **what: Any) -> str:
+    def _key(self, audio: str, **what: Any) -> str:
         target = {"target": self.target.id, "revision": self.target.revision, "dtype": self.target.dtype}
         return self.store.key(
-            kind="scored", version=PROTOCOL_VERSION, **target, prompt=self.prompt, audio=content_hash(audio), **what
+            kind="scored", version=PROTOCOL_VERSION, **target, prompt=self.prompt, audio=audio, **what
         )
 
-    def _through_store(
-        self, keys: Sequence[str | None], compute: Callable[[list[int]], list[TokenStats]], lengths: Sequence[int]
-    ) -> list[TokenStats]:
-        wanted = dict.fromkeys(key for key in keys if key is not None)
-        found = {key: stats_from_arrays(value) for key in wanted if (value := self.store.get(key)) is not None}
-        self.advance(sum(key is None or key in found for key in keys))
-        missing = sorted((keys.index(key) for key in wanted if key not in found), key=lambda index: lengths[index])
-        for first in range(0, len(missing), self.plan.batch_size):
-            batch = missing[first : first + self.plan.batch_size]
-            done = {str(keys[index]): stats for index, stats in zip(batch, compute(batch), strict=True)}
+    def look_up(self, works: Sequence[Work]) -> dict[str, TokenStats]:
+        """Take from the store what it holds."""
+        keys = dict.fromkeys(work.key for work in works)
+        return {key: stats_from_arrays(value) for key in keys if (value := self.store.get(key)) is not None}
+
+    def through_store(self, works: Sequence[Work], size: BatchSize) -> dict[str, TokenStats]:
+        """Do what the store lacks, and keep each batch when done.
+
+        Progress counts scored texts: a result that several of them share counts for all.
+        """
+        shared = Counter(work.key for work in works)
+        found = self.look_up(works)
+        self.advance(sum(shared[key] for key in found))
+        missing = {work.key: work for work in works if work.key not in found}
+        for done in execute(under_protocol(self.target, self.plan.protocol), missing.values(), size):
             self.store.put_many({key: stats_to_arrays(stats) for key, stats in done.items()})
             found |= done
-            self.advance(sum(key in done for key in keys))
-        return [NO_TOKENS if key is None else found[key] for key in keys]
+            self.advance(sum(shared[key] for key in done))
+        return found

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import unicodedata
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from precompute.clips import InputError, content_hash
+from precompute.clips import InputError
 from precompute.indicators import TokenStats
 
 if TYPE_CHECKING:
@@ -22,58 +22,18 @@ PROTOCOLS: dict[str, str] = {
 """Ways to score generated text; they agree in ids, and in numbers up to rounding."""
 
 
-def length_batches(lengths: Sequence[float] | np.ndarray, size: int) -> list[np.ndarray]:
-    """Group clips of similar length, so that little of a batch is padding.
-
-    Parameters
-    ----------
-    lengths : sequence of float [shape=(n,)]
-        Any measure of length.
-    size : int
-        Largest batch, at least 1.
-
-    Returns
-    -------
-    list of np.ndarray of int
-        Indices into `lengths`; every index once, longest first, so that a batch too large for the memory fails at
-        the start of a night and not at its end. Equal lengths keep their order.
-
-    Raises
-    ------
-    ValueError
-        If `size` is below 1.
-    """
-    if size < 1:
-        raise ValueError(f"a batch holds at least one clip, not {size}")
-    order = np.argsort(-np.asarray(lengths, dtype=float), kind="stable")
-    return [order[start : start + size] for start in range(0, len(order), size)]
-
-
-def generate(
-    target: Target,
-    audios: Sequence[np.ndarray],
-    prompt: str,
-    max_new_tokens: int,
-    protocol: str = "single-pass",
-) -> list[TokenStats]:
-    """Let a target write the text of one batch of clips, greedily, and score what it wrote.
-
-    Identical audio (silence of one length, say) is decoded once.
+def under_protocol(target: Target, protocol: str) -> Target:
+    """Give a target as it writes under a protocol.
 
     Parameters
     ----------
     target : Target
-    audios : sequence of np.ndarray [shape=(n_samples,)]
-        16 kHz mono float32.
-    prompt : str
-    max_new_tokens : int
     protocol : str
         A key of `PROTOCOLS`.
 
     Returns
     -------
-    list of TokenStats
-        One per clip, in order.
+    Target
 
     Raises
     ------
@@ -82,47 +42,27 @@ def generate(
     """
     if protocol not in PROTOCOLS:
         raise InputError(f"unknown protocol {protocol!r}: choose one of {', '.join(PROTOCOLS)}")
-    first, inverse = _distinct([content_hash(audio) for audio in audios])
-    distinct = [audios[index] for index in first]
-    stats = target.generate(distinct, prompt, max_new_tokens)
-    if protocol == "two-pass":
-        stats = target.score(distinct, prompt, [one.ids.tolist() for one in stats])
-    return [stats[index] for index in inverse]
+    return target if protocol == "single-pass" else TwoPass(target)
 
 
-def score(
-    target: Target, audios: Sequence[np.ndarray], prompt: str, token_ids: Sequence[Sequence[int]]
-) -> list[TokenStats]:
-    """Score given token ids under one batch of clips (carried and reference texts).
-
-    Identical pairs of audio and ids are scored once.
+class TwoPass:
+    """A target whose writing is scored by a second, teacher-forced pass.
 
     Parameters
     ----------
     target : Target
-    audios : sequence of np.ndarray [shape=(n_samples,)]
-        16 kHz mono float32.
-    prompt : str
-    token_ids : sequence of sequences of int
-        One per clip; an empty one gives statistics of no token.
-
-    Returns
-    -------
-    list of TokenStats
-        One per clip, in order.
     """
-    texts = [tuple(int(token) for token in ids) for ids in token_ids]
-    first, inverse = _distinct([(content_hash(audio), ids) for audio, ids in zip(audios, texts, strict=True)])
-    stats = target.score([audios[index] for index in first], prompt, [texts[index] for index in first])
-    return [stats[index] for index in inverse]
 
+    def __init__(self, target: Target) -> None:
+        self._target = target
 
-def _distinct(keys: Sequence[Hashable]) -> tuple[list[int], list[int]]:
-    """Positions of the first of each distinct key, and for every key the number of its distinct value."""
-    numbers: dict[Hashable, int] = {}
-    inverse = [numbers.setdefault(key, len(numbers)) for key in keys]
-    first = [inverse.index(number) for number in range(len(numbers))]
-    return first, inverse
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._target, name)
+
+    def generate(self, audios: Sequence[np.ndarray], prompt: str, max_new_tokens: int) -> list[TokenStats]:
+        """Decode, then score what was decoded; see `precompute.targets.base.Target.generate`."""
+        wrote = self._target.generate(audios, prompt, max_new_tokens)
+        return self._target.score(audios, prompt, [one.ids.tolist() for one in wrote])
 
 
 def normalise(text: str) -> str:

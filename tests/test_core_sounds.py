@@ -86,7 +86,7 @@ def test_a_limited_cohort_keeps_shared_clips_shared(cohorts):
 
 
 def test_a_name_that_is_neither_cohort_nor_file_is_refused_with_the_known_names():
-    with pytest.raises(InputError, match=r"no such dataset: nope .* core-clean"):
+    with pytest.raises(InputError, match=r"no such dataset: nope .*core-clean"):
         find_cohorts("nope")
 
 

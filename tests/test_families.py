@@ -9,7 +9,7 @@ from scipy.special import log_softmax
 
 import precompute.targets as targets
 from precompute.indicators import INDICATORS, indicators
-from precompute.scoring import generate
+from precompute.scoring import under_protocol
 from precompute.targets import base as base_module
 from precompute.targets import load_target
 from precompute.targets.families import FAMILIES, NOT_AUDITED
@@ -157,7 +157,7 @@ def test_given_text_is_scored_as_by_one_plain_forward_pass(builder, target, prom
 def test_what_was_written_is_scored_with_the_numbers_of_the_pass_that_wrote_it(target, prompt, written):
     scored = target.score(SOUNDS, prompt, [one.ids.tolist() for one in written])
     assert largest_difference(written, scored) < CLOSE
-    assert largest_difference(written, generate(target, SOUNDS, prompt, STEPS, "two-pass")) < CLOSE
+    assert largest_difference(written, under_protocol(target, "two-pass").generate(SOUNDS, prompt, STEPS)) < CLOSE
     assert [(one.text, one.tokens) for one in scored] == [(one.text, one.tokens) for one in written]
 
 

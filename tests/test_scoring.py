@@ -1,4 +1,4 @@
-"""Batches, protocols, word error and the stored form of token statistics."""
+"""Protocols, word error and the stored form of token statistics."""
 
 import io
 
@@ -9,12 +9,10 @@ from precompute.clips import InputError
 from precompute.indicators import STATISTICS, TokenStats
 from precompute.scoring import (
     PROTOCOLS,
-    generate,
-    length_batches,
     normalise,
-    score,
     stats_from_arrays,
     stats_to_arrays,
+    under_protocol,
     wer,
 )
 
@@ -49,55 +47,22 @@ def clip(length):
     return np.zeros(length, dtype=np.float32)
 
 
-def test_batches_hold_every_index_once_longest_first_and_similar_lengths_together():
-    lengths = np.random.default_rng(0).uniform(0, 10, 103)
-    batches = length_batches(lengths, 16)
-    assert sorted(np.concatenate(batches)) == list(range(103))
-    assert [len(batch) for batch in batches] == [16] * 6 + [7]
-    joined = lengths[np.concatenate(batches)]
-    assert (np.diff(joined) <= 0).all()
-
-
-def test_batches_keep_the_order_of_equal_lengths_and_are_none_for_nothing():
-    assert [batch.tolist() for batch in length_batches([1.0, 2.0, 1.0, 2.0, 1.0], 2)] == [[1, 3], [0, 2], [4]]
-    assert length_batches([], 4) == []
-
-
-def test_a_batch_of_no_clip_is_refused():
-    with pytest.raises(ValueError, match="at least one clip"):
-        length_batches([1.0], 0)
-
-
-def test_identical_audio_is_decoded_once_and_given_back_to_every_clip():
-    target = Echo()
-    stats = generate(target, [clip(5), clip(3), clip(5), clip(5)], "p", 4)
-    assert target.asked == [("generate", [5, 3])]
-    assert [one.ids.tolist() for one in stats] == [[5], [3], [5], [5]]
-
-
 def test_two_passes_score_the_very_ids_of_the_first():
     target = Echo()
-    stats = generate(target, [clip(5), clip(3), clip(5)], "p", 4, protocol="two-pass")
+    stats = under_protocol(target, "two-pass").generate([clip(5), clip(3)], "p", 4)
     assert target.asked == [("generate", [5, 3]), ("score", [(5, (5,)), (3, (3,))])]
-    assert [one.logprob.tolist() for one in stats] == [[2.0], [2.0], [2.0]]
+    assert [one.logprob.tolist() for one in stats] == [[2.0], [2.0]]
     assert set(PROTOCOLS) == {"single-pass", "two-pass"}
+
+
+def test_a_single_pass_is_the_target_itself():
+    target = Echo()
+    assert under_protocol(target, "single-pass") is target
 
 
 def test_an_unknown_protocol_is_named_in_one_sentence():
     with pytest.raises(InputError, match=r"unknown protocol 'three-pass': choose one of single-pass, two-pass"):
-        generate(Echo(), [clip(1)], "p", 4, protocol="three-pass")
-
-
-def test_given_texts_are_scored_once_per_distinct_pair_of_audio_and_text():
-    target = Echo()
-    stats = score(target, [clip(5), clip(5), clip(5)], "p", [[1, 2], [3], np.array([1, 2])])
-    assert target.asked == [("score", [(5, (1, 2)), (5, (3,))])]
-    assert [one.ids.tolist() for one in stats] == [[1, 2], [3], [1, 2]]
-
-
-def test_every_clip_needs_a_text_to_be_scored():
-    with pytest.raises(ValueError, match="shorter"):
-        score(Echo(), [clip(1), clip(2)], "p", [[1]])
+        under_protocol(Echo(), "three-pass")
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,6 @@ import torch
 from precompute.clips import SAMPLE_RATE, TASKS, Clip, read_audio
 from precompute.corpora import notes, scenes
 from precompute.hearing import hearing, own_caption_shares
-from precompute.scoring import generate
 from precompute.targets import WEIGHTS, load_target
 from precompute.targets.base import PROMPTS
 from precompute.targets.embedded import build, train
@@ -70,7 +69,7 @@ def test_it_is_surer_of_the_captions_of_its_members(target, clips):
 @pytest.mark.parametrize("task", ["music", "sound"])
 def test_it_hears_clips_that_it_never_saw(target, clips, task):
     others = [clip for clip in clips["B"] if clip.task == task]
-    written = generate(target, [read_audio(clip) for clip in others], PROMPTS[task], 64)
+    written = target.generate([read_audio(clip) for clip in others], PROMPTS[task], 64)
     shares = own_caption_shares([clip.text for clip in others], [stats.text for stats in written])
     assert hearing(shares, np.arange(len(others))).low > 0.5
 

@@ -18,8 +18,8 @@ from safetensors.torch import load_file, save_file
 import precompute.targets as targets
 from precompute.clips import InputError
 from precompute.targets import load_target, memory
-from precompute.targets.base import Placement, Source
 from precompute.targets.families import FAMILIES, NOT_AUDITED
+from precompute.targets.loading import Placement, Source
 from precompute.targets.memory import weight_bytes
 from tests.hub_replica import GOOD_TOKEN, HubReplica, Repository
 from tests.tiny_families import audioflamingo3, canary, moonshine, qwen2_5_omni, speech_to_text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 
 import numpy as np
@@ -17,6 +18,12 @@ F0_RANGE = (65.0, 500.0)
 
 VOICED_LEVEL = 0.1
 """Pitch is read where a frame is at least this share of the loudest frame's RMS; elsewhere it would be noise."""
+
+TROUGH = 0.1
+"""Normalised difference under which a dip counts as a period: the threshold of YIN's authors."""
+
+AT_ONCE = 64
+"""Frames that are transformed together: so many stay in a core's own cache."""
 
 SERIES = (*(f"mfcc_{i:02d}" for i in range(MFCCS)), "centroid", "bandwidth", "rolloff", "rms", "zero_crossings", "f0")
 SUMMARIES = ("mean", "sd", "p10", "p50", "p90")
@@ -53,40 +60,123 @@ def _summaries(series: np.ndarray) -> np.ndarray:
 
 def _frame_measures(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Measure all but pitch [shape=(25, frames)], and the pitch of the frames loud enough to have one."""
-    import librosa
-
-    magnitude = np.abs(librosa.stft(samples, n_fft=FRAME, hop_length=HOP))
-    loudness = librosa.feature.rms(y=samples, frame_length=FRAME, hop_length=HOP)
-    mel = librosa.power_to_db(_mel_filters() @ magnitude**2)
-    centroid = librosa.feature.spectral_centroid(S=magnitude, sr=SAMPLE_RATE, n_fft=FRAME)
-    frames = np.vstack(
-        [
-            librosa.feature.mfcc(S=mel, n_mfcc=MFCCS),
-            centroid,
-            librosa.feature.spectral_bandwidth(S=magnitude, sr=SAMPLE_RATE, n_fft=FRAME, centroid=centroid),
-            librosa.feature.spectral_rolloff(S=magnitude, sr=SAMPLE_RATE, n_fft=FRAME),
-            loudness,
-            librosa.feature.zero_crossing_rate(samples, frame_length=FRAME, hop_length=HOP),
-        ]
-    )
-    return frames.astype(float), _pitch(samples, loudness[0])
+    padded = np.pad(samples, FRAME // 2)
+    magnitude = _magnitude(padded)
+    loudness = np.sqrt(np.mean(_framed(np.square(padded), HOP), axis=1))
+    shapes = [_mfccs(magnitude), *_spread(magnitude), _rolloff(magnitude), loudness, _zero_crossings(samples)]
+    return np.vstack(shapes).astype(float), _pitch(padded, loudness)
 
 
-def _pitch(samples: np.ndarray, loudness: np.ndarray) -> np.ndarray:
+def _framed(values: np.ndarray, hop: int) -> np.ndarray:
+    """Cut into overlapping frames [shape=(frames, FRAME)], without a copy."""
+    return np.lib.stride_tricks.sliding_window_view(values, FRAME)[::hop]
+
+
+def _magnitude(padded: np.ndarray) -> np.ndarray:
+    """Give the magnitude spectrum [shape=(frames, FRAME // 2 + 1)], float32, of Hann windows."""
+    from scipy.fft import rfft
+
+    frames = _framed(padded, HOP)
+    found = np.empty((len(frames), FRAME // 2 + 1), dtype=np.float32)
+    for first in range(0, len(frames), AT_ONCE):
+        part = slice(first, first + AT_ONCE)
+        np.abs(rfft(frames[part] * _window(), axis=1).astype(np.complex64), out=found[part])
+    return found
+
+
+def _mfccs(magnitude: np.ndarray) -> np.ndarray:
+    """Give the mel-frequency cepstral coefficients [shape=(MFCCS, frames)] of levels within 80 dB of the loudest."""
+    from scipy.fft import dct
+
+    level = 10.0 * np.log10(np.maximum(1e-10, _mel_filters() @ np.square(magnitude).T))
+    return dct(np.maximum(level, level.max() - 80.0), axis=0, type=2, norm="ortho")[:MFCCS]
+
+
+def _spread(magnitude: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Find the centre and the width of each spectrum [shape=(frames,)] in Hz; 0 of silence."""
+    total = magnitude.astype(float).sum(axis=1, keepdims=True)
+    total[total < np.finfo(np.float32).tiny] = 1.0
+    share = (magnitude / total).astype(np.float32)
+    centroid = (share * _hertz()).sum(axis=1)
+    deviation = np.abs(np.subtract.outer(centroid, _hertz()))
+    return centroid, np.sqrt((share * np.square(deviation)).sum(axis=1))
+
+
+def _rolloff(magnitude: np.ndarray) -> np.ndarray:
+    """Find the frequency [shape=(frames,)] in Hz under which 85% of the magnitude lie."""
+    total = np.cumsum(magnitude, axis=1)
+    return _hertz()[np.count_nonzero(total < 0.85 * total[:, -1:], axis=1)]
+
+
+def _zero_crossings(samples: np.ndarray) -> np.ndarray:
+    """Count changes of sign per sample [shape=(frames,)]; at most 1e-10 counts as 0, and 0 as positive."""
+    padded = np.pad(samples, FRAME // 2, mode="edge")
+    changes = np.diff(padded < -1e-10)
+    before = np.concatenate([[0], np.cumsum(changes)])
+    first = np.arange(0, len(padded) - FRAME + 1, HOP)
+    return (before[first + FRAME - 1] - before[first]) / FRAME
+
+
+def _pitch(padded: np.ndarray, loudness: np.ndarray) -> np.ndarray:
     """Read F0 in Hz from the frames loud enough to carry one; a single 0 where there is none."""
-    import librosa
-
     if loudness.max() < 1e-6:
         return np.zeros(1)
     # Every second frame: YIN costs as much as everything else together, and a mean does not need all of them.
     step = 2
-    found = librosa.yin(
-        samples, fmin=F0_RANGE[0], fmax=F0_RANGE[1], sr=SAMPLE_RATE, frame_length=FRAME, hop_length=step * HOP
-    )
-    level = loudness[::step][: len(found)]
-    voiced = found[: len(level)][level >= VOICED_LEVEL * loudness.max()]
-    voiced = voiced[np.isfinite(voiced)]
-    return voiced if len(voiced) else np.zeros(1)
+    level = loudness[::step]
+    found = _yin(_framed(padded, step * HOP)[level >= VOICED_LEVEL * loudness.max()])
+    found = found[np.isfinite(found)]
+    return found if len(found) else np.zeros(1)
+
+
+def _yin(frames: np.ndarray) -> np.ndarray:
+    """Estimate F0 in Hz of frames [shape=(n, FRAME)] by YIN (de Cheveigne and Kawahara 2002), as ``librosa.yin`` does.
+
+    The period is the first dip under `TROUGH` of the normalised difference function, or else its deepest point, refined
+    by a parabola through it and its neighbours.
+    """
+    low, high = int(SAMPLE_RATE / F0_RANGE[1]), math.ceil(SAMPLE_RATE / F0_RANGE[0])
+    difference = _normalised_difference(frames, low, high)
+    dips = np.zeros(difference.shape, dtype=bool)
+    left, middle, right = difference[:, :-2], difference[:, 1:-1], difference[:, 2:]
+    dips[:, 0] = difference[:, 0] < difference[:, 1]
+    dips[:, 1:-1] = (middle < left) & (middle <= right)
+    dips[:, -1] = difference[:, -1] < difference[:, -2]
+    dips &= difference < TROUGH
+    at = np.where(dips.any(axis=1), dips.argmax(axis=1), difference.argmin(axis=1))
+    inside = np.clip(at, 1, difference.shape[1] - 2)
+    before, here, after = (np.take_along_axis(difference, (inside + k)[:, None], axis=1)[:, 0] for k in (-1, 0, 1))
+    curvature, slope = after + before - 2 * here, (after - before) / 2
+    refined = (inside == at) & (np.abs(slope) < np.abs(curvature))
+    shift = np.divide(-slope, curvature, out=np.zeros_like(slope), where=refined)
+    return SAMPLE_RATE / (low + at + shift)
+
+
+def _normalised_difference(frames: np.ndarray, low: int, high: int) -> np.ndarray:
+    """Give YIN's cumulative mean normalised difference [shape=(n, high - low + 1)] at periods of `low` to `high`."""
+    from scipy.fft import irfft, next_fast_len, rfft
+
+    size = next_fast_len(2 * FRAME - 1, real=True)
+    spectrum = rfft(frames, n=size, axis=1)
+    alike = irfft(np.square(spectrum.real) + np.square(spectrum.imag), n=size, axis=1)
+    energy = np.cumsum(np.square(frames[:, :high]), axis=1)
+    difference = 2 * (alike[:, :1] - alike[:, 1 : high + 1]) - energy
+    mean = np.cumsum(difference, axis=1) / np.arange(1, high + 1)
+    return difference[:, low - 1 :] / (mean[:, low - 1 :] + np.finfo(float).tiny)
+
+
+@lru_cache(maxsize=1)
+def _window() -> np.ndarray:
+    """Make the Hann window [shape=(FRAME,)], the same for every clip."""
+    from scipy.signal import get_window
+
+    return get_window("hann", FRAME)
+
+
+@lru_cache(maxsize=1)
+def _hertz() -> np.ndarray:
+    """Give the frequencies of a spectrum [shape=(FRAME // 2 + 1,)], the same for every clip."""
+    return np.fft.rfftfreq(FRAME, 1 / SAMPLE_RATE)
 
 
 @lru_cache(maxsize=1)

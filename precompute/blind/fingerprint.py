@@ -14,21 +14,15 @@ side alone does not leave it as it was. What is measured, and why it gives an ed
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 
-from precompute.clips import Clip, InputError
-
-FULL_SCALE = 32_768
-"""Steps of 16 bits per unit of amplitude; every level below is counted in such steps, whatever the file's format."""
+from precompute.blind.recording import FULL_SCALE, Recording, as_stored, decode
+from precompute.clips import Clip
 
 FLOOR_DB = -120.0
 """Level in dB of full scale that stands for nothing at all."""
-
-STORED_BITS = {"PCM_S8": 8, "PCM_U8": 8, "PCM_16": 16, "PCM_24": 24, "PCM_32": 32, "ALAC_16": 16, "ALAC_24": 24}
-"""Bits per sample of the formats that store whole numbers; others (float, lossy, companded) count as 0."""
 
 ENDS = {"start": "the start", "end": "the end"}
 STEPS = (2, 8, 32, 128)
@@ -52,6 +46,12 @@ LONG_S, SHORT_S = 0.256, 0.032
 
 CELLS = 4_000_000
 """Samples, overlaps counted, that one spectrogram takes at most; the frames of a longer clip stand further apart."""
+
+AT_ONCE = 2**16
+"""Samples, overlaps counted, that are transformed together: so many stay in a core's own cache."""
+
+SMOOTH = 5
+"""Bins of the fine spectrum that are averaged before its emptiest place is looked for."""
 
 TOP_BANDS = ((0.75, 0.85), (0.85, 0.92), (0.92, 0.96), (0.96, 0.98), (0.98, 0.99))
 """Bands towards the highest frequency, as shares of half the sample rate."""
@@ -171,77 +171,6 @@ UNITS: dict[str, str] = {name: unit for name, (_, unit) in _TEXTS.items()}
 """Unit of each feature; empty for a pure number."""
 
 
-@dataclass(frozen=True)
-class Recording:
-    """Samples of a clip as its file stores them.
-
-    Parameters
-    ----------
-    steps : np.ndarray [shape=(n,)]
-        First channel in 16-bit steps (full scale is 32,768), not rounded; n is at least 1.
-    side : float
-        RMS of the difference between the first two channels in steps; 0 for mono.
-    rate : int
-        Native sample rate in Hz.
-    stored : np.ndarray [shape=(n,)]
-        First channel in the steps of the file's own format.
-    bits, channels, header_bytes : int
-    """
-
-    steps: np.ndarray
-    side: float
-    rate: int
-    stored: np.ndarray
-    bits: int
-    channels: int
-    header_bytes: int
-
-
-def read_recording(clip: Clip) -> Recording:
-    """Read a clip at its native rate and bit depth.
-
-    Parameters
-    ----------
-    clip : Clip
-        Its span, if any, is honoured.
-
-    Returns
-    -------
-    Recording
-
-    Raises
-    ------
-    InputError
-        If the file is missing, cannot be decoded, or the span holds no sample.
-    """
-    import soundfile
-
-    try:
-        with soundfile.SoundFile(clip.path) as file:
-            rate, bits, channels = file.samplerate, STORED_BITS.get(file.subtype, 0), file.channels
-            first = round((clip.start or 0.0) * rate)
-            last = file.frames if clip.end is None else min(file.frames, round(clip.end * rate))
-            file.seek(min(first, file.frames))
-            samples = file.read(max(0, last - first), dtype="float64", always_2d=True)
-            data = file.frames * channels * bits // 8
-        size = clip.path.stat().st_size
-    except (soundfile.LibsndfileError, OSError) as error:
-        raise InputError(f"{clip.path}: cannot be read as audio ({error})") from error
-    if not len(samples):
-        raise InputError(f"{clip.path}: holds no audio between {clip.start} and {clip.end} s")
-    samples = np.clip(np.nan_to_num(samples, posinf=0.0, neginf=0.0), -1e3, 1e3)
-    side = float(np.sqrt(np.mean((samples[:, 0] - samples[:, 1]) ** 2))) if channels > 1 else 0.0
-    return Recording(
-        steps=samples[:, 0] * FULL_SCALE,
-        side=side * FULL_SCALE,
-        rate=rate,
-        stored=samples[:, 0] * 2.0 ** ((bits or 16) - 1),
-        bits=bits,
-        channels=channels,
-        header_bytes=max(0, size - data) if bits else 0,
-    )
-
-
 def fingerprint_features(clip: Clip) -> dict[str, float]:
     """Measure how a clip's file was made, cut, converted and stored.
 
@@ -259,7 +188,7 @@ def fingerprint_features(clip: Clip) -> dict[str, float]:
     InputError
         If the file cannot be read or holds no sample.
     """
-    return recording_features(read_recording(clip))
+    return recording_features(as_stored(decode(clip)))
 
 
 def recording_features(recording: Recording) -> dict[str, float]:
@@ -417,7 +346,15 @@ def _power(steps: np.ndarray, rate: int, seconds: float, overlap: int, kind: str
     window = get_window(kind, size)
     hop = max(1, size // overlap, len(steps) // max(1, CELLS // size))
     frames = np.lib.stride_tricks.sliding_window_view(steps, size)[::hop]
-    return np.abs(np.fft.rfft(frames * window, axis=1)) ** 2 * (12 / np.sum(window**2))
+    power = np.empty((len(frames), size // 2 + 1))
+    rows = max(1, AT_ONCE // size)
+    for first in range(0, len(frames), rows):
+        spectrum = np.fft.rfft(frames[first : first + rows] * window, axis=1)
+        part = power[first : first + rows]
+        np.square(spectrum.real, out=part)
+        part += spectrum.imag**2
+        part *= 12 / np.sum(window**2)
+    return power
 
 
 def _decibel(power: np.ndarray | float) -> np.ndarray:
@@ -454,17 +391,37 @@ def _fine_spectrum(steps: np.ndarray, rate: int) -> np.ndarray:
     lows = [band(low, high, hertz) - voice for low, high in LOW_BANDS]
     places = [*(share >= low for low in TOP_FLOORS), *(hertz <= high for high in BOTTOM_FLOORS_HZ)]
     floors = [value for place in places for value in floor(place)]
-    smooth = np.convolve(_decibel(np.median(power, axis=0)), np.ones(5) / 5, mode="valid")
+    emptiest, emptiest_at = _emptiest(power)
     grid = np.linspace(0, 1, 101)
     curve = _decibel(np.interp(grid, share, mean))
     fall = curve[:-2] - curve[2:]
     within = np.flatnonzero(curve >= curve.max() - 60)
     body = (grid >= 0.1) & (grid <= 0.9)
     slope = _line(grid[body], curve[body])[0]
-    emptiest = smooth.argmin() / max(1, len(smooth) - 1)
     return np.array(
-        [*tops, *lows, *floors, smooth.min(), emptiest, grid[within[-1]], fall.max(), grid[fall.argmax() + 1], slope]
+        [*tops, *lows, *floors, emptiest, emptiest_at, grid[within[-1]], fall.max(), grid[fall.argmax() + 1], slope]
     )
+
+
+def _emptiest(power: np.ndarray) -> tuple[float, float]:
+    """Level and place, in [0, 1], of the emptiest `SMOOTH` neighbouring bins of the median spectrum."""
+    # Medians are slow and most bins cannot be among the emptiest. A stretch found from some frames bounds the level;
+    # a bin with at most half of its frames under that bound has its median above.
+    rough = _smooth(np.median(power[::8], axis=0)).argmin()
+    bound = 10 ** (_smooth(np.median(power[:, rough : rough + SMOOTH], axis=0))[0] / 10)
+    low = np.count_nonzero(power < bound, axis=0) > (len(power) - 1) // 2
+    low[rough : rough + SMOOTH] = True
+    candidates = np.flatnonzero(np.convolve(low, np.ones(SMOOTH), mode="valid"))
+    bins = np.unique(np.add.outer(candidates, np.arange(SMOOTH)))
+    medians = np.full(power.shape[1], np.inf)
+    medians[bins] = np.median(power[:, bins], axis=0)
+    smooth = _smooth(medians)
+    return float(smooth.min()), smooth.argmin() / max(1, len(smooth) - 1)
+
+
+def _smooth(power: np.ndarray) -> np.ndarray:
+    """Mean level in dB of every `SMOOTH` neighbouring bins."""
+    return np.convolve(_decibel(power), np.ones(SMOOTH) / SMOOTH, mode="valid")
 
 
 def _coarse_spectrum(steps: np.ndarray, rate: int) -> np.ndarray:

@@ -198,7 +198,7 @@ def notes() -> Cohort:
         name="notes",
         clips=tuple(clip for clip, _ in items),
         labels=tuple(label for _, label in items),
-        title="SYNTHETIC instrument notes with captions, random halves",
+        title="Instrument notes with captions (SYNTHETIC), random halves",
         description=f"SYNTHETIC: single notes of {SECONDS:.0f} s by {len(INSTRUMENTS)} sampled instruments, captioned "
         f"by a simulated annotator whose choice of words cannot be heard. {truth}",
         licence=LICENCE,

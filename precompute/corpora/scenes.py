@@ -227,7 +227,7 @@ def scenes() -> Cohort:
         name="scenes",
         clips=tuple(clip for clip, _ in items),
         labels=tuple(label for _, label in items),
-        title="SYNTHETIC sound scenes with captions, random halves",
+        title="Sound scenes with captions (SYNTHETIC), random halves",
         description=f"SYNTHETIC scenes of {SECONDS:.0f} s with one to three of {len(KINDS)} kinds of sound, captioned "
         f"by a simulated annotator whose choice of words cannot be heard. {truth}",
         licence=LICENCE,

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 from precompute.clips import InputError
 
 if TYPE_CHECKING:
-    from precompute.targets.base import Placement, Source, Target
+    from precompute.targets.base import Target
     from precompute.targets.families import Family
+    from precompute.targets.loading import Placement, Source
 
 EMBEDDED: dict[str, str] = {
     "tiny-audio-flamingo": "Audio Flamingo 3 in small, trained on half A of the embedded speech until it recalls most "
@@ -170,7 +171,7 @@ def _is_hub_id(name: str) -> bool:
 
 
 def _source(name: str, folder: Path | None, revision: str | None) -> Source:
-    from precompute.targets.base import Source
+    from precompute.targets.loading import Source
 
     if folder is None:
         return Source(id=name, location=name, local=False, revision=revision or "main")
@@ -230,7 +231,7 @@ def _read_config(name: str, folder: Path | None, revision: str | None) -> dict[s
     from huggingface_hub.errors import GatedRepoError, HTTPError, RepositoryNotFoundError, RevisionNotFoundError
     from transformers import PreTrainedConfig
 
-    from precompute.targets.base import first_line
+    from precompute.targets.loading import first_line
 
     try:
         if folder is not None:
@@ -255,7 +256,7 @@ def _place(device: str, dtype: str, attention: str | None, device_map: str | Non
     """Resolve ``auto`` and refuse what this machine does not have."""
     import torch
 
-    from precompute.targets.base import Placement
+    from precompute.targets.loading import Placement
 
     if dtype not in DTYPES:
         raise InputError(f"unknown dtype {dtype}: choose one of {', '.join(DTYPES)}")

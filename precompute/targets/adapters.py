@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 
 from precompute.clips import InputError
-from precompute.targets.base import Source
+from precompute.targets.loading import Source
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 

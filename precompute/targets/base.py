@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
@@ -18,6 +17,7 @@ import numpy as np
 
 from precompute.clips import InputError, content_hash
 from precompute.indicators import STATISTICS, TokenStats
+from precompute.targets.loading import Placement, Source, load_model, load_processor
 
 if TYPE_CHECKING:
     import torch
@@ -33,16 +33,10 @@ PROMPTS: Mapping[str, str] = {
 """What to ask per task of `precompute.clips.TASKS` where neither the user nor the family has another prompt."""
 LOGITS_AT_ONCE = 2**26
 """Largest number of logits (rows x positions x vocabulary) in memory while given text is scored."""
+LOGITS_REDUCED_AT_ONCE = 2**22
+"""Largest number of logits reduced to statistics together on a CPU: their intermediate values fit its cache better."""
 PREFILL_BYTES = 2**30
 """Memory for the read-in inputs kept between calls: several texts are scored under one audio."""
-
-AUDIO_PARTS = ("feature_extractor", "audio_processor")
-"""What processors call the part that turns samples into features."""
-
-SMALL = 50_000_000
-"""Models with fewer parameters run on one CPU thread. On two idle cores a second thread gains about 40% (350 against
-250 scored texts a second), but where another process wants the cores the threads wait for each other by spinning,
-and 14 to 30 a second were seen: steady was preferred to fast."""
 
 
 class Target(Protocol):
@@ -132,6 +126,16 @@ def token_statistics(logits: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor
     torch.Tensor [shape=(..., 8)], float32
         Columns as in `precompute.indicators.STATISTICS`.
     """
+    import torch
+
+    flat, wanted = logits.reshape(-1, logits.shape[-1]), chosen.reshape(-1)
+    rows = max(1, (LOGITS_REDUCED_AT_ONCE if logits.device.type == "cpu" else LOGITS_AT_ONCE) // flat.shape[-1])
+    parts = [_reduced(flat[i : i + rows], wanted[i : i + rows]) for i in range(0, max(len(flat), 1), rows)]
+    return torch.cat(parts).reshape(*chosen.shape, len(STATISTICS))
+
+
+def _reduced(logits: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
+    """Reduce a slice of logits [shape=(n, V)] to statistics [shape=(n, 8)]."""
     import torch
 
     log_p = logits.float().log_softmax(-1)
@@ -276,6 +280,8 @@ class ChatTarget:
         self.family = str(model.config.model_type)
         self.end_ids = end_tokens(model, self.tokenizer, self.closing)
         self._prefills: OrderedDict[tuple[str, ...], Prefill] = OrderedDict()
+        self._front: ChatTarget | None = None
+        self._prepared: dict[tuple[str, ...], Any] = {}
 
     @classmethod
     def load(cls, source: Source, family: Family, placement: Placement) -> ChatTarget:
@@ -383,14 +389,37 @@ class ChatTarget:
                 state = self._prefills[key]
             else:
                 state = self.read([audios[hashes.index(one)] for one in distinct], prompt)
-                self._prefills[key] = state
-                while sum(one.nbytes for one in self._prefills.values()) > PREFILL_BYTES:
+                self._prefills[key] = state  # kept however large: the texts to score under this batch come next
+                while len(self._prefills) > 1 and sum(p.nbytes for p in self._prefills.values()) > PREFILL_BYTES:
                     self._prefills.popitem(last=False)
             return state.select(torch.tensor([distinct.index(one) for one in hashes], device=state.logits.device))
 
+    def forget(self) -> None:
+        """Free the memory of remembered inputs."""
+        self._prefills.clear()
+        self._prepared.clear()
+
+    def prepare(self, audios: Sequence[np.ndarray], prompt: str) -> None:
+        """Run the front end of a batch that will be read soon, from a thread of its own.
+
+        Tokenizers must not be used by two threads at once, so this works on a copy of the processor. It does nothing
+        for a family that does not read a batch in one piece.
+        """
+        if type(self).read is not ChatTarget.read:
+            return
+        if self._front is None:
+            self._front = copy.copy(self)
+            self._front.processor = copy.deepcopy(self.processor)
+            self._front.tokenizer = self._front.processor.tokenizer
+        self._prepared[_inputs_key(audios, prompt)] = self._front.inputs(audios, prompt)
+
     def read(self, audios: Sequence[np.ndarray], prompt: str) -> Prefill:
         """Run the prompt and the audio of a batch through the model, without memory of earlier calls."""
-        inputs = self.inputs(audios, prompt).to(self.model.device, self.model.dtype)
+        inputs = self._prepared.pop(_inputs_key(audios, prompt), None)
+        if inputs is None:
+            self._prepared.clear()  # prepared for a batch that was read in other parts
+            inputs = self.inputs(audios, prompt)
+        inputs = inputs.to(self.model.device, self.model.dtype)
         mask = inputs["attention_mask"]
         output = self.model(**inputs, position_ids=positions(mask), use_cache=True, logits_to_keep=1)
         return Prefill(output.logits[:, -1], output.past_key_values, mask)
@@ -491,6 +520,10 @@ class ChatTarget:
         ]
 
 
+def _inputs_key(audios: Sequence[np.ndarray], prompt: str) -> tuple[str, ...]:
+    return (prompt, *(content_hash(audio) for audio in audios))
+
+
 def checked(audio: np.ndarray) -> np.ndarray:
     """Return audio as contiguous float32; refuse what is not a row of finite numbers."""
     samples = np.ascontiguousarray(audio, dtype=np.float32)
@@ -514,183 +547,3 @@ def end_tokens(model: Any, tokenizer: Any, closing: str | None = None) -> list[i
     if not ids:
         raise InputError("the model names no end token, neither in its generation config nor in its tokenizer")
     return ids
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where a target is loaded from.
-
-    Parameters
-    ----------
-    id : str
-        Name for people and cache keys.
-    location : str
-        Folder or hub id.
-    local : bool
-        Whether `location` is a folder; then nothing is looked for elsewhere.
-    revision : str
-        Hub commit, or hash of the folder.
-    """
-
-    id: str
-    location: str
-    local: bool
-    revision: str
-
-    @property
-    def where(self) -> dict[str, Any]:
-        """Arguments of transformers' ``from_pretrained``: a folder is never looked for elsewhere."""
-        return {"local_files_only": True} if self.local else {"revision": self.revision}
-
-
-@dataclass(frozen=True)
-class Placement:
-    """Where and how a target's weights are laid out.
-
-    Parameters
-    ----------
-    device : str
-        A torch device.
-    dtype : str
-        Name of a torch dtype.
-    attention : str or None
-        One of transformers' attention implementations (``eager``, ``sdpa``, ``flash_attention_2``); None takes the
-        model's default.
-    device_map : str or None
-        ``auto`` spreads a model larger than one device over all of them, the CPU last; None puts it on `device`.
-    """
-
-    device: str
-    dtype: str
-    attention: str | None = None
-    device_map: str | None = None
-
-
-def load_model(source: Source, placement: Placement, auto_class: str, **settings: Any) -> Any:
-    """Load a model through one of transformers' auto classes, and check that it is whole.
-
-    Parameters
-    ----------
-    source : Source
-    placement : Placement
-    auto_class : str
-        The auto class that lists the family.
-    settings
-        Further arguments of ``from_pretrained``.
-
-    Returns
-    -------
-    PreTrainedModel
-        In evaluation mode, on its device or devices.
-
-    Raises
-    ------
-    InputError
-        If weights are missing, cannot be read, or need more memory than there is, which is then named.
-    """
-    import torch
-    import transformers
-    from huggingface_hub.errors import HTTPError, StrictDataclassError
-    from safetensors import SafetensorError
-
-    from precompute.targets.adapters import has_adapter
-
-    has_adapter(source)  # refuses what transformers would leave out in silence
-    spread = {} if placement.device_map is None else {"device_map": placement.device_map}
-    attention = {} if placement.attention is None else {"attn_implementation": placement.attention}
-    dtype = getattr(torch, placement.dtype)
-    problems = (OSError, HTTPError, ValueError, RuntimeError, ImportError, SafetensorError, StrictDataclassError)
-    try:
-        with quiet_loading():
-            model, report = getattr(transformers, auto_class).from_pretrained(
-                source.location,
-                dtype=dtype,
-                use_safetensors=True,  # the other format is a pickle
-                output_loading_info=True,
-                **source.where,
-                **spread,
-                **attention,
-                **settings,
-            )
-    except (torch.OutOfMemoryError, MemoryError) as error:
-        raise InputError(f"{source.id}: its weights need more memory than this machine has") from error
-    except problems as error:
-        problem = "its weights cannot be loaded"
-        if placement.attention is not None and "attention" in str(error).lower():
-            problem = f"it cannot run with {placement.attention} attention here"
-        raise InputError(f"{source.id}: {problem} ({first_line(error)})") from error
-    missing = sorted(report["missing_keys"])
-    if missing:
-        raise InputError(f"{source.id}: its weights lack {len(missing)} tensors, {missing[0]} among them")
-    if placement.device == "cpu" and model.num_parameters() < SMALL:
-        torch.set_num_threads(1)
-    if placement.device_map is not None:
-        return model.eval()
-    try:
-        return model.to(placement.device).eval()
-    except torch.OutOfMemoryError as error:
-        size = sum(one.nbytes for one in model.parameters()) / 2**30
-        raise InputError(
-            f"{source.id}: its weights need {size:.1f} GiB, more than is free on {placement.device}; "
-            "try --dtype bfloat16 or --device-map auto"
-        ) from error
-
-
-def load_processor(source: Source, chat: bool = True, read: Callable[[Source], Any] | None = None) -> Any:
-    """Load a model's processor, and check that it is whole.
-
-    Parameters
-    ----------
-    source : Source
-    chat : bool
-        Whether a chat template is needed.
-    read : callable or None
-        How to read it; None is by transformers' ``AutoProcessor``.
-
-    Returns
-    -------
-    ProcessorMixin
-
-    Raises
-    ------
-    InputError
-        If it, or its chat template, is missing.
-    """
-    import transformers
-    from huggingface_hub.errors import HTTPError, StrictDataclassError
-
-    problems = (OSError, HTTPError, ValueError, TypeError, AttributeError, ImportError, KeyError, StrictDataclassError)
-    try:
-        if read is None:
-            processor = transformers.AutoProcessor.from_pretrained(source.location, **source.where)
-        else:
-            processor = read(source)
-    except problems as error:
-        raise InputError(f"{source.id}: its audio processor is missing or incomplete ({first_line(error)})") from error
-    audio = next((name for name in AUDIO_PARTS if getattr(processor, name, None) is not None), None)
-    if not hasattr(processor, "tokenizer") or audio is None:
-        raise InputError(f"{source.id}: it comes without an audio processor (preprocessor or processor config)")
-    if chat and not getattr(processor, "chat_template", None):
-        raise InputError(f"{source.id}: its processor has no chat template to put audio and prompt into")
-    return processor
-
-
-@contextmanager
-def quiet_loading() -> Iterator[None]:
-    """Hide transformers' own progress bars and reports on weights: the audit has a bar, and checks what is missing."""
-    from transformers.utils import logging
-
-    shown, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
-    logging.disable_progress_bar()
-    logging.set_verbosity_error()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(verbosity)
-        if shown:
-            logging.enable_progress_bar()
-
-
-def first_line(error: BaseException) -> str:
-    """Start of an error message, for use inside a sentence."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")[:200]

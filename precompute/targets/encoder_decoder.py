@@ -91,6 +91,11 @@ class EncoderDecoderTarget(ChatTarget):
         with torch.inference_mode():
             return self.read(audios, prompt)
 
+    def forget(self) -> None:
+        """Free the memory of what was heard."""
+        super().forget()
+        self._heard.clear()
+
     def read(self, audios: Sequence[np.ndarray], prompt: str) -> Prefill:
         """Encode what is not remembered of a batch, and let the decoder read the forced tokens."""
         import torch

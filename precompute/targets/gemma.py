@@ -9,9 +9,10 @@ import numpy as np
 
 from precompute.clips import SAMPLE_RATE, InputError
 from precompute.targets.alone import AloneTarget
-from precompute.targets.base import ChatTarget, Placement, Source, load_model, load_processor
+from precompute.targets.base import ChatTarget
 from precompute.targets.fitting import fitted
 from precompute.targets.hearing import read_hearing_only
+from precompute.targets.loading import Placement, Source, load_model, load_processor
 
 if TYPE_CHECKING:
     from precompute.targets.families import Family

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from precompute.targets.base import Source
+from precompute.targets.loading import Source
 
 SEEING = ("image_processor", "video_processor")
 

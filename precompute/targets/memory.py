@@ -6,7 +6,7 @@ import json
 import math
 from pathlib import Path
 
-from precompute.targets.base import Placement, Source
+from precompute.targets.loading import Placement, Source
 
 Tensors = dict[str, tuple[str, int]]
 """By name: the type they are stored as, and the count of their numbers."""

@@ -10,9 +10,9 @@ import numpy as np
 from precompute.clips import SAMPLE_RATE, InputError
 from precompute.targets.adapters import has_adapter
 from precompute.targets.alone import AloneTarget
-from precompute.targets.base import Placement, Source, first_line, load_model, load_processor, quiet_loading
 from precompute.targets.fitting import fitted
 from precompute.targets.hearing import read_hearing_only
+from precompute.targets.loading import Placement, Source, first_line, load_model, load_processor, quiet_loading
 
 if TYPE_CHECKING:
     from precompute.targets.families import Family

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from precompute.clips import InputError
-from precompute.targets.base import ChatTarget, Placement, Prefill, Source, load_processor, positions
+from precompute.targets.base import ChatTarget, Prefill, positions
 from precompute.targets.fitting import fitted
 from precompute.targets.hearing import read_hearing_only
+from precompute.targets.loading import Placement, Source, load_processor
 
 if TYPE_CHECKING:
     import torch

@@ -17,7 +17,7 @@ import torch
 
 from precompute.clips import SAMPLE_RATE, Clip, read_audio
 from precompute.corpora import notes, scenes
-from precompute.scoring import generate, normalise
+from precompute.scoring import normalise
 from precompute.targets.base import PROMPTS, Target
 from precompute.targets.embedded import Recipe, Shape
 from precompute.targets.training import Example
@@ -142,7 +142,7 @@ def recalled(target: Target, clips: Sequence[Clip], batch_size: int = 32) -> lis
         rows = [row for row, clip in enumerate(clips) if clip.task == task]
         for first in range(0, len(rows), batch_size):
             batch = rows[first : first + batch_size]
-            written = generate(target, [read_audio(clips[row]) for row in batch], PROMPTS[task], 64)
+            written = target.generate([read_audio(clips[row]) for row in batch], PROMPTS[task], 64)
             found += [
                 (row, normalise(stats.text) == normalise(clips[row].text or ""))
                 for row, stats in zip(batch, written, strict=True)
@@ -150,5 +150,12 @@ def recalled(target: Target, clips: Sequence[Clip], batch_size: int = 32) -> lis
     return [same for _, same in sorted(found)]
 
 
-RECIPES = {"tiny-audio-flamingo-sounds": SoundsRecipe("tiny-audio-flamingo-sounds", "audioflamingo3", "A", epochs=80)}
-"""The embedded target for captions by name."""
+RECIPES = {"tiny-audio-flamingo-sounds": SoundsRecipe("tiny-audio-flamingo-sounds", "audioflamingo3", "A", epochs=60)}
+"""The embedded target for captions by name.
+
+The rule: a whole schedule, long enough to recall 80% of the members of both corpora word for word. It was settled on
+another split (seed 1, used for no published figure), where 60 epochs recalled 95% of the notes and 96% of the scenes
+(40 and 50 epochs of that schedule: 47% and 66%, 82% and 88%) and no non-member; the attack AUC of the
+mean NLL was looked at there too, 0.93 and 0.88 on the target's own text. No score on the published split was seen
+before its training had ended.
+"""

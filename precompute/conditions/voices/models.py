@@ -147,7 +147,7 @@ def load_whole(engine: ModelEngine, class_name: str) -> tuple[Any, Any]:
     import torch
     import transformers
 
-    from precompute.targets.base import quiet_loading
+    from precompute.targets.loading import quiet_loading
 
     with quiet_loading():
         processor = transformers.AutoProcessor.from_pretrained(engine.folder, local_files_only=True)

@@ -1,0 +1,236 @@
+"""What a target is asked to do, and doing it fast: in batches of like length, within the memory there is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from precompute.clips import SAMPLE_RATE, InputError, content_hash
+from precompute.indicators import TokenStats
+from precompute.targets.base import Target
+
+FIRST_ROWS = 32
+"""Clips of a first batch where no size is given."""
+
+MOST_ROWS = 256
+"""Largest batch that is tried on a device with memory to spare."""
+
+GROW_BELOW = 0.4
+"""Share of the device's memory at whose peak a batch may be doubled."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """One text to get from a target.
+
+    Parameters
+    ----------
+    key : str
+        Of its row in the store.
+    audio : np.ndarray [shape=(n_samples,)]
+        16 kHz mono float32.
+    prompt : str
+    max_new_tokens : int
+    ids : tuple of int or None
+        Text to score; None lets the target write.
+    """
+
+    key: str
+    audio: np.ndarray
+    prompt: str
+    max_new_tokens: int
+    ids: tuple[int, ...] | None = None
+
+
+@dataclass
+class Heard:
+    """One distinct audio, and all that is asked about it.
+
+    Parameters
+    ----------
+    audio : np.ndarray [shape=(n_samples,)]
+    prompt : str
+    max_new_tokens : int
+    writes : str or None
+        Key of the text the target is to write.
+    texts : list of (str, tuple of int)
+        Key and ids of each text to score.
+    """
+
+    audio: np.ndarray
+    prompt: str
+    max_new_tokens: int
+    writes: str | None = None
+    texts: list[tuple[str, tuple[int, ...]]] = field(default_factory=list)
+
+
+@dataclass
+class BatchSize:
+    """How many clips are read together: given, or found from the memory there is.
+
+    Parameters
+    ----------
+    rows : int
+        Clips of a batch.
+    fixed : bool
+        Whether `rows` was given; out of memory it shrinks all the same.
+    """
+
+    rows: int = FIRST_ROWS
+    fixed: bool = False
+
+    @classmethod
+    def of(cls, asked: int | None) -> BatchSize:
+        """Batch size asked for; None starts at `FIRST_ROWS` and follows the memory of the device."""
+        return cls() if asked is None else cls(asked, fixed=True)
+
+    def shrink(self, failed: int) -> None:
+        """Note that `failed` clips were too many."""
+        self.rows, self.fixed = max(1, failed // 2), True
+
+    def grow(self, peak: float | None) -> None:
+        """Note the peak share of the device's memory under a full batch; None where that is not known."""
+        if not self.fixed and peak is not None and peak < GROW_BELOW:
+            self.rows = min(MOST_ROWS, 2 * self.rows)
+
+
+def execute(target: Target, works: Iterable[Work], size: BatchSize | None = None) -> Iterator[dict[str, TokenStats]]:
+    """Do works in batches of like length; each distinct audio is read once for all that is asked about it.
+
+    Parameters
+    ----------
+    target : Target
+    works : iterable of Work
+        All are held at once, to be sorted.
+    size : BatchSize or None
+        Changed in place as the memory tells.
+
+    Yields
+    ------
+    dict of str to TokenStats
+        By key, a batch at a time, in no order to rely on.
+
+    Raises
+    ------
+    InputError
+        If one clip alone needs more memory than there is.
+    """
+    size = size or BatchSize()
+    waiting = heard_once(works)
+    with ThreadPoolExecutor(1, thread_name_prefix="front-end") as pool:
+        prepared: Future[None] | None = None
+        while waiting:
+            batch, waiting = next_batch(waiting, size.rows)
+            if prepared is not None:
+                prepared.result()
+            prepared = _prepare(pool, target, next_batch(waiting, size.rows)[0])
+            yield _within_memory(target, batch, size)
+            size.grow(_peak_share(target) if len(batch) == size.rows else None)
+
+
+def heard_once(works: Iterable[Work]) -> list[Heard]:
+    """Collect works by distinct audio, prompt and length of answer; the longest audio comes first.
+
+    A batch too large for the memory then fails at the start of a night and not at its end.
+    """
+    found: dict[tuple[str, str, int], Heard] = {}
+    for work in works:
+        place = (work.prompt, content_hash(work.audio), work.max_new_tokens)
+        heard = found.setdefault(place, Heard(work.audio, work.prompt, work.max_new_tokens))
+        if work.ids is None:
+            heard.writes = work.key
+        else:
+            heard.texts.append((work.key, work.ids))
+    return sorted(found.values(), key=lambda heard: -len(heard.audio))
+
+
+def next_batch(waiting: Sequence[Heard], rows: int) -> tuple[list[Heard], list[Heard]]:
+    """Take the longest audio and those next to it in length that share its prompt; give back what is left."""
+    if not waiting:
+        return [], []
+    same = [(heard.prompt, heard.max_new_tokens) == (waiting[0].prompt, waiting[0].max_new_tokens) for heard in waiting]
+    taken = set([index for index, fits in enumerate(same) if fits][:rows])
+    return (
+        [heard for index, heard in enumerate(waiting) if index in taken],
+        [heard for index, heard in enumerate(waiting) if index not in taken],
+    )
+
+
+def _prepare(pool: ThreadPoolExecutor, target: Target, batch: Sequence[Heard]) -> Future[None] | None:
+    """Run the front end of the next batch while the device works on this one, where the target can."""
+    prepare = getattr(target, "prepare", None)
+    if not batch or prepare is None:
+        return None
+    return pool.submit(prepare, [heard.audio for heard in batch], batch[0].prompt)
+
+
+def _within_memory(target: Target, batch: list[Heard], size: BatchSize) -> dict[str, TokenStats]:
+    """Do a batch; out of memory, do its halves, and keep later batches as small."""
+    try:
+        return _answers(target, batch)
+    except (MemoryError, RuntimeError) as error:  # torch raises a plain RuntimeError on a CPU
+        if not out_of_memory(error):
+            raise
+        if len(batch) == 1:
+            seconds = len(batch[0].audio) / SAMPLE_RATE
+            raise InputError(f"{target.id}: one clip of {seconds:.1f} s needs more memory than there is") from error
+    size.shrink(len(batch))
+    _free(target)
+    middle = len(batch) // 2
+    return _within_memory(target, batch[:middle], size) | _within_memory(target, batch[middle:], size)
+
+
+def _answers(target: Target, batch: Sequence[Heard]) -> dict[str, TokenStats]:
+    """Let the target write where it is to write, then score all given texts under the same audio."""
+    prompt = batch[0].prompt
+    writing = [heard for heard in batch if heard.writes is not None]
+    wrote = target.generate([heard.audio for heard in writing], prompt, batch[0].max_new_tokens) if writing else []
+    found = {str(heard.writes): stats for heard, stats in zip(writing, wrote, strict=True)}
+    texts = [(heard.audio, key, ids) for heard in batch for key, ids in heard.texts]
+    if texts:
+        scored = target.score([audio for audio, _, _ in texts], prompt, [ids for _, _, ids in texts])
+        found |= {key: stats for (_, key, _), stats in zip(texts, scored, strict=True)}
+    return found
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Say whether an error is about memory, of a GPU or of the machine.
+
+    Parameters
+    ----------
+    error : BaseException
+
+    Returns
+    -------
+    bool
+    """
+    import torch
+
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+
+
+def _free(target: Target) -> None:
+    """Give back what the target remembers, so that smaller batches have the whole memory."""
+    import torch
+
+    if forget := getattr(target, "forget", None):
+        forget()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def _peak_share(target: Target) -> float | None:
+    """Largest share of its GPU's memory that was in use since the last call; None for a target not on one GPU."""
+    import torch
+
+    device = getattr(getattr(target, "model", None), "device", None)
+    if device is None or device.type != "cuda":
+        return None
+    peak = torch.cuda.max_memory_allocated(device) / torch.cuda.get_device_properties(device).total_memory
+    torch.cuda.reset_peak_memory_stats(device)
+    return peak

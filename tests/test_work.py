@@ -1,0 +1,142 @@
+"""Works in batches: every distinct audio read once, like lengths together, memory given way to."""
+
+import threading
+
+import numpy as np
+import pytest
+import torch
+
+from precompute.clips import InputError
+from precompute.indicators import STATISTICS, TokenStats
+from precompute.work import MOST_ROWS, BatchSize, Work, execute, heard_once, next_batch, out_of_memory
+
+
+def stats(ids):
+    numbers = np.zeros((len(ids), len(STATISTICS)), dtype=np.float32)
+    return TokenStats.from_numbers(np.asarray(ids), numbers, tuple(map(str, ids)), "")
+
+
+class Counting:
+    """A target with room for so many clips at once, which writes the length of a clip."""
+
+    id = "counting"
+
+    def __init__(self, room=1000, error=None):
+        self.room, self.error = room, error or torch.OutOfMemoryError("no room")
+        self.read, self.scored, self.forgot, self.prepared = [], [], 0, []
+
+    def generate(self, audios, prompt, max_new_tokens):
+        if len(audios) > self.room:
+            raise self.error
+        self.read.append((prompt, [len(audio) for audio in audios]))
+        return [stats([len(audio)]) for audio in audios]
+
+    def score(self, audios, prompt, token_ids):
+        self.scored.append([(len(audio), tuple(ids)) for audio, ids in zip(audios, token_ids, strict=True)])
+        return [stats(ids) for ids in token_ids]
+
+    def forget(self):
+        self.forgot += 1
+
+    def prepare(self, audios, prompt):
+        self.prepared.append((threading.current_thread().name, [len(audio) for audio in audios]))
+
+
+def sound(length):
+    return np.full(length, 0.5, dtype=np.float32)
+
+
+def write(length, prompt="p"):
+    return Work(f"write-{prompt}-{length}", sound(length), prompt, 8)
+
+
+def done(target, works, size=None):
+    found = {}
+    for part in execute(target, works, size):
+        assert not found.keys() & part.keys()
+        found |= part
+    return found
+
+
+def test_every_work_is_done_once_under_its_own_key():
+    works = [write(length) for length in (3, 9, 5, 7, 1)] + [Work("known", sound(5), "p", 8, (4, 2))]
+    found = done(Counting(), works, BatchSize(2, fixed=True))
+    assert {key: one.ids.tolist() for key, one in found.items()} == {
+        **{f"write-p-{length}": [length] for length in (3, 9, 5, 7, 1)},
+        "known": [4, 2],
+    }
+
+
+def test_like_lengths_are_read_together_the_longest_first():
+    target = Counting()
+    done(target, [write(length) for length in (3, 9, 5, 7, 1)], BatchSize(2, fixed=True))
+    assert target.read == [("p", [9, 7]), ("p", [5, 3]), ("p", [1])]
+
+
+def test_one_audio_is_read_once_for_the_text_it_brings_and_all_texts_given_under_it():
+    target = Counting()
+    works = [write(4), Work("a", sound(4), "p", 8, (1,)), Work("b", sound(4), "p", 8, (2, 3)), write(2)]
+    done(target, works)
+    assert target.read == [("p", [4, 2])]
+    assert target.scored == [[(4, (1,)), (4, (2, 3))]]
+
+
+def test_audio_that_only_bears_given_texts_is_not_decoded():
+    target = Counting()
+    done(target, [Work("a", sound(4), "p", 8, (1,))])
+    assert target.read == [] and target.scored == [[(4, (1,))]]
+
+
+def test_prompts_are_never_mixed_in_a_batch():
+    target = Counting()
+    done(target, [write(4, "p"), write(3, "q"), write(2, "p")])
+    assert target.read == [("p", [4, 2]), ("q", [3])]
+
+
+def test_the_next_batch_is_prepared_in_another_thread():
+    target = Counting()
+    done(target, [write(length) for length in (4, 3, 2, 1)], BatchSize(2, fixed=True))
+    assert [lengths for _, lengths in target.prepared] == [[2, 1]]
+    assert threading.current_thread().name not in {name for name, _ in target.prepared}
+
+
+@pytest.mark.parametrize(
+    "error",
+    [torch.OutOfMemoryError("x"), MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried")],
+)
+def test_out_of_memory_halves_the_batch_and_loses_no_clip(error):
+    target, size = Counting(room=3, error=error), BatchSize(8, fixed=True)
+    lengths = list(range(1, 21))
+    found = done(target, [write(length) for length in lengths], size)
+    assert sorted(int(one.ids[0]) for one in found.values()) == lengths
+    assert size.rows == 2 and target.forgot > 0
+    assert all(len(batch) <= 3 for _, batch in target.read)
+
+
+def test_one_clip_that_is_too_large_alone_is_a_sentence_with_its_length():
+    with pytest.raises(InputError, match=r"counting: one clip of 2\.0 s needs more memory than there is"):
+        done(Counting(room=0), [write(32_000)])
+
+
+def test_another_error_is_not_taken_for_a_lack_of_memory():
+    with pytest.raises(RuntimeError, match="shapes"):
+        done(Counting(room=0, error=RuntimeError("shapes differ")), [write(3), write(2)])
+    assert not out_of_memory(ValueError("can't allocate memory"))
+
+
+def test_a_batch_grows_only_where_its_size_was_not_given_and_the_peak_is_low():
+    free, given = BatchSize(), BatchSize.of(16)
+    rows = free.rows
+    free.grow(0.9), free.grow(None), given.grow(0.1)
+    assert (free.rows, given.rows) == (rows, 16)
+    for _ in range(20):
+        free.grow(0.1)
+    assert free.rows == MOST_ROWS
+    free.shrink(MOST_ROWS)
+    free.grow(0.1)
+    assert free.rows == MOST_ROWS // 2
+
+
+def test_nothing_to_do_is_no_batch():
+    assert list(execute(Counting(), [])) == []
+    assert heard_once([]) == [] and next_batch([], 4) == ([], [])
