@@ -200,14 +200,11 @@ def request_of(options: argparse.Namespace) -> Request:
 
 def run_check(options: argparse.Namespace) -> int:
     """Run ``check``; 1 where there is a problem."""
-    from precompute.manifest import check
+    from precompute.check import check, printed
 
-    problems = check(options.manifest)
-    for number, problem in enumerate(problems, 1):
-        print(f"{number}. {problem}")
-    if not problems:
-        print("no problem found")
-    return 1 if problems else 0
+    findings = check(options.manifest)
+    print(printed(findings))
+    return 1 if findings.problems else 0
 
 
 def run_report(options: argparse.Namespace) -> None:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from precompute.indicators import INDICATORS, LABEL_ONLY
 from precompute.statistics.intervals import cluster_bootstrap_weights, estimate
 from precompute.statistics.logistic import balanced, fit_draws
+from precompute.tables import ORIGINAL, Key, Scores, scores_of, without
 from precompute.units import table_design
 
 FOLDS = 10
@@ -265,57 +265,74 @@ Folds = Mapping[str, pd.Series]
 
 
 def membership_scores(scores: pd.DataFrame, folds: Folds) -> pd.DataFrame:
-    """Add the out-of-fold membership score of every row, both ways.
-
-    `mia_score` (refit) is fitted inside the row's own condition; `mia_score_transfer` on the ORIGINAL rows of the
-    training clips with the same scored text (the carried text's original is the generated one) and applied to the
-    held-out clips. For the original condition the two are equal.
-
-    Parameters
-    ----------
-    scores : pd.DataFrame
-        Rows of ``scores.parquet``; of each target the indicators that `columns_of` names are used.
-    folds : mapping of str to pd.Series
-        From `dataset_folds`, by dataset; all conditions, realizations and scored texts of a dataset share them.
-
-    Returns
-    -------
-    pd.DataFrame
-        A copy with the two columns, float32 in (0, 1); NaN where an indicator is not finite.
-    """
-    scores = scores.reset_index(drop=True)
-    labels = scores["label"].to_numpy()
-    refit, transfer = np.full(len(scores), np.nan), np.full(len(scores), np.nan)
-    for name, dataset in tqdm(scores.groupby("dataset", sort=False), desc="attack", unit="dataset", disable=None):
-        fold_of = dataset["clip_id"].map(folds[str(name)])
-        for _, target in dataset.groupby("target", sort=False):
-            used = list(columns_of(target))
-            cells = {
-                key: (rows.index.to_numpy(), rows[used].to_numpy(dtype=float), fold_of.loc[rows.index].to_numpy())
-                for key, rows in target.groupby(["condition", "realization", "scored_text"], sort=False)
-            }
-            models = {key: fit_folds(features, labels[rows], fold) for key, (rows, features, fold) in cells.items()}
-            for key, (rows, features, fold) in cells.items():
-                refit[rows] = apply_folds(models[key], features, fold)
-                origin = ("original", 0, "generated" if key[2] == "carried" else key[2])
-                if key[0] == "original":
-                    transfer[rows] = refit[rows]
-                elif origin in models:
-                    transfer[rows] = apply_folds(models[origin], features, fold, recentre=True)
-    scores["mia_score"] = sigmoid(refit)
-    scores["mia_score_transfer"] = sigmoid(transfer)
-    return scores
-
-
-def fold_models(scores: pd.DataFrame, folds: Folds) -> dict[str, dict[str, Any]]:
-    """Keep what scoring a new clip needs: the fold models of original audio and generated text.
+    """Add the out-of-fold membership score of every row of a table, both ways; see `cell_scores`.
 
     Parameters
     ----------
     scores : pd.DataFrame
         Rows of ``scores.parquet``.
     folds : mapping of str to pd.Series
+        From `dataset_folds`, by dataset.
+
+    Returns
+    -------
+    pd.DataFrame
+        A copy with `mia_score` and `mia_score_transfer`.
+    """
+    scores = scores.reset_index(drop=True)
+    for dataset, target in scores_of(scores).pairs():
+        cells = scores_of(scores).cells(dataset, target)
+        for key, columns in cell_scores(cells, folds[dataset]):
+            scores.loc[cells[key].index, list(columns)] = columns.to_numpy()
+    return scores
+
+
+def cell_scores(cells: Mapping[Key, pd.DataFrame], fold_of: pd.Series) -> Iterator[tuple[Key, pd.DataFrame]]:
+    """Out-of-fold membership scores of every cell of one dataset and target, both ways.
+
+    `mia_score` (refit) is fitted inside the cell's own condition; `mia_score_transfer` on the ORIGINAL rows of the
+    training clips with the same scored text (the carried text's original is the generated one) and applied to the
+    held-out clips. For the original condition the two are equal.
+
+    Parameters
+    ----------
+    cells : mapping of Key to pd.DataFrame
+        The indicators that `columns_of` names are used.
+    fold_of : pd.Series
+        Fold of every clip, indexed by clip_id; shared by all cells.
+
+    Yields
+    ------
+    tuple of (Key, pd.DataFrame)
+        The two columns, float32 in (0, 1), indexed by clip_id; NaN where an indicator is not finite.
+    """
+    known: dict[Key, Mapping[int, LinearModel]] = {}
+    for key in sorted(cells, key=lambda key: key[0] != "original"):
+        rows = cells[key]
+        features, folds = rows[list(columns_of(rows))].to_numpy(dtype=float), fold_of.loc[rows["clip_id"]].to_numpy()
+        models = fit_folds(features, rows["label"].to_numpy(), folds)
+        refit = apply_folds(models, features, folds)
+        transfer = np.full(len(rows), np.nan)
+        origin = ("original", 0, "generated" if key[2] == "carried" else key[2])
+        if key[0] == "original":
+            known[key], transfer = models, refit
+        elif origin in known:
+            transfer = apply_folds(known[origin], features, folds, recentre=True)
+        both = {"mia_score": sigmoid(refit), "mia_score_transfer": sigmoid(transfer)}
+        yield key, pd.DataFrame(both, index=rows["clip_id"].to_numpy())
+
+
+def fold_models(scores: pd.DataFrame | Scores, folds: Folds, given: Collection[str] = ()) -> dict[str, dict[str, Any]]:
+    """Keep what scoring a new clip needs: the fold models of original audio and generated text.
+
+    Parameters
+    ----------
+    scores : pd.DataFrame or Scores
+        Rows of ``scores.parquet``.
+    folds : mapping of str to pd.Series
         As given to `membership_scores`.
+    given : collection of str
+        Targets whose scores were made elsewhere, which have no model.
 
     Returns
     -------
@@ -324,23 +341,20 @@ def fold_models(scores: pd.DataFrame, folds: Folds) -> dict[str, dict[str, Any]]
         plain numbers only; `heldout` holds `clip_id, label, logit` of the clips that fold's model has not seen.
     """
     result: dict[str, dict[str, Any]] = {}
-    for dataset, table in scores.groupby("dataset", sort=False):
-        for target, rows in original(table).groupby("target", sort=False):
-            used = list(columns_of(rows))
-            features = rows[used].to_numpy(dtype=float)
-            labels, fold_of = rows["label"].to_numpy(), folds[str(dataset)].loc[rows["clip_id"]].to_numpy()
-            models = fit_folds(features, labels, fold_of)
-            logits = apply_folds(models, features, fold_of)
-            result.setdefault(str(dataset), {})[str(target)] = {
-                "indicators": used,
-                "folds": [
-                    {
-                        **model.as_numbers(),
-                        "heldout": heldout(rows["clip_id"].to_numpy(), labels, logits, fold_of == fold),
-                    }
-                    for fold, model in models.items()
-                ],
-            }
+    for dataset, target in without(scores, given):
+        rows = scores_of(scores).cells(dataset, target)[ORIGINAL]
+        used = list(columns_of(rows))
+        features = rows[used].to_numpy(dtype=float)
+        labels, fold_of = rows["label"].to_numpy(), folds[dataset].loc[rows["clip_id"]].to_numpy()
+        models = fit_folds(features, labels, fold_of)
+        logits = apply_folds(models, features, fold_of)
+        result.setdefault(dataset, {})[target] = {
+            "indicators": used,
+            "folds": [
+                {**model.as_numbers(), "heldout": heldout(rows["clip_id"].to_numpy(), labels, logits, fold_of == fold)}
+                for fold, model in models.items()
+            ],
+        }
     return result
 
 
@@ -360,7 +374,11 @@ def original(scores: pd.DataFrame, scored_text: str = "generated") -> pd.DataFra
 
 
 def heatmap(
-    scores: pd.DataFrame, seed: int = 0, n_splits: int = FOLDS, units: Mapping[str, pd.Series] | None = None
+    scores: pd.DataFrame | Scores,
+    seed: int = 0,
+    n_splits: int = FOLDS,
+    units: Mapping[str, pd.Series] | None = None,
+    given: Collection[str] = (),
 ) -> list[dict[str, Any]]:
     """Attack every pair of datasets (paper, Figure 2).
 
@@ -374,6 +392,8 @@ def heatmap(
     seed, n_splits : int
     units : mapping of str to pd.Series or None
         By dataset: which clips are dependent, indexed by clip_id; None takes every clip for itself.
+    given : collection of str
+        Targets whose scores were made elsewhere, which have no indicators.
 
     Returns
     -------
@@ -382,14 +402,18 @@ def heatmap(
         where under `MIN_PER_CLASS` clips are left on a side. Swapping row and column swaps labels and keeps the AUC.
     """
     rows: list[dict[str, Any]] = []
-    for target, table in original(scores).groupby("target", sort=False):
-        names = list(dict.fromkeys(table["dataset"]))
+    pairs = without(scores, given)
+    for target in dict.fromkeys(target for _, target in pairs):
+        names = [dataset for dataset, used in pairs if used == target]
+        cells = [scores_of(scores).cells(name, target)[ORIGINAL] for name in names]
+        wanted = dict.fromkeys(["clip_id", "dataset", "label", *(one for cell in cells for one in columns_of(cell))])
+        table = pd.concat([cell[list(wanted)] for cell in cells], ignore_index=True)
         for name in names:
             part = table[table["dataset"] == name]
             labels = part["label"].to_numpy()
-            rows.append(_heatmap_cell(str(target), name, name, part, labels, seed, n_splits, _units(part, units)))
+            rows.append(_heatmap_cell(target, name, name, part, labels, seed, n_splits, _units(part, units)))
         for first, second in combinations(names, 2):
-            cell = _heatmap_pair(str(target), first, second, table, seed, n_splits, units)
+            cell = _heatmap_pair(target, first, second, table, seed, n_splits, units)
             rows.append(cell)
             swapped = {"row": second, "column": first, "n_row": cell["n_column"], "n_column": cell["n_row"]}
             rows.append({**cell, **swapped})

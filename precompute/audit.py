@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import hashlib
 import importlib.metadata
 import json
+import shutil
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +31,7 @@ from precompute.indicators import TokenStats
 from precompute.rendered import rendered
 from precompute.scores import PROTOCOL_VERSION, Plan, score_clips
 from precompute.store import Store
+from precompute.tables import ORIGINAL, TOKEN_KEYS, TOKEN_LISTS, Scored, Writer, without
 from precompute.targets import check_name, load_target, target_folder
 from precompute.truth import half_of, is_embedded, trained_on, training
 from precompute.units import design
@@ -121,93 +124,104 @@ def run(request: Request) -> Path:
         return request.out
     clips = unique_clips(cohorts)
     brought = [] if request.scores is None else given_scores(request.scores, cohorts)
-    with Store(request.cache) as store, Studio(request.device) as studio:
+    with Store(request.cache) as store, Studio(request.device) as studio, scratch(request.cache) as parts:
         features, hashes = blind_features(clips, store)
-        tables, tokens, targets = [], [], []
+        scores, tokens, targets = Scored(parts, cohorts), Writer(parts / "tokens.parquet", lists=True), []
         for name in request.names:
-            rows, token_rows, description = score_target(name, clips, request, store, studio)
-            tables.append(rows)
-            tokens.append(token_rows)
-            targets.append(description)
-        written = written_texts(clips, tables)
+            targets.append(score_target(name, clips, request, store, studio, scores, tokens))
+        tokens.close()
+        brought_targets = take_given(request, brought, targets, scores)
+        written = written_texts(clips, scores, targets)
         write_listening_audio(request, clips, store, studio, written)
-        scored = per_cohort(pd.concat(tables, ignore_index=True), cohorts) if tables else None
-        faithful = resynthesis_fidelity(request, cohorts, store, studio, written, scored)
-    if taken := {row["id"] for row in targets} & {row["id"] for _, row in brought}:
-        raise InputError(f"{request.scores}: {min(taken)} is the name of a target scored here; give the scores another")
-    clip_table = clips_table(cohorts, features, hashes)
-    folds = {str(name): attack.dataset_folds(part, request.seed) for name, part in clip_table.groupby("dataset")}
-    parts = []
-    if scored is not None:
-        parts.append(attack.membership_scores(scored, folds))
-    scores = pd.concat([*parts, *(rows for rows, _ in brought)], ignore_index=True)
-    targets += [description for _, description in brought]
-    given = [description["id"] for _, description in brought]
-    blind_table, blind_models = blind_baselines(cohorts, features, folds)
-    findings = evidence.find(clip_table, scores, blind_table, request.seed, given)
-    scores, blind_table = with_adjustment(scores, blind_table, findings)
-    models = results.build_models(scores[~scores["target"].isin(given)], blind_models, folds)
-    audit = describe(request, cohorts, targets, fingerprint, time.monotonic() - began)
-    write_bundle(
-        request.out,
-        audit=audit,
-        clips=clip_table,
-        scores=scores,
-        blind=blind_table,
-        tokens=pd.concat(tokens, ignore_index=True) if tokens else pd.DataFrame(columns=[*TOKEN_KEYS, *TOKEN_LISTS]),
-        models=models,
-        results=results.build_results(clip_table, scores, blind_table, audit, models, findings)
-        | {"fidelity": plain(faithful)},
-    )
+        faithful = resynthesis_fidelity(request, cohorts, store, studio, written, scores)
+        targets += brought_targets
+        given = [description["id"] for _, description in brought]
+        clip_table = clips_table(cohorts, features, hashes)
+        folds = {str(name): attack.dataset_folds(part, request.seed) for name, part in clip_table.groupby("dataset")}
+        add_membership(scores, folds, given)
+        blind_table, blind_models = blind_baselines(cohorts, features, folds)
+        findings = evidence.find(clip_table, scores, blind_table, request.seed, given)
+        blind_table = add_adjustment(scores, blind_table, findings)
+        models = results.build_models(scores, blind_models, folds, given)
+        audit = describe(request, cohorts, targets, fingerprint, time.monotonic() - began)
+        made = results.build_results(clip_table, scores, blind_table, audit, models, findings)
+        write_bundle(
+            request.out,
+            audit=audit,
+            clips=clip_table,
+            scores=scores,
+            blind=blind_table,
+            tokens=parts / "tokens.parquet" if request.names else pd.DataFrame(columns=[*TOKEN_KEYS, *TOKEN_LISTS]),
+            models=models,
+            results=made | {"fidelity": plain(faithful)},
+        )
     return request.out
 
 
-def with_adjustment(
-    scores: pd.DataFrame, blind_table: pd.DataFrame, findings: evidence.Findings
-) -> tuple[pd.DataFrame, pd.DataFrame]:
+@contextlib.contextmanager
+def scratch(cache: Path) -> Iterator[Path]:
+    """Folder for the rows of one audit, removed in the end; what a killed audit left there goes first."""
+    folder = cache / "rows"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def take_given(
+    request: Request,
+    brought: Sequence[tuple[pd.DataFrame, dict[str, Any]]],
+    targets: Sequence[Mapping[str, Any]],
+    scores: Scored,
+) -> list[dict[str, Any]]:
+    """Put scores made elsewhere beside those made here; give the descriptions of their targets."""
+    if taken := {row["id"] for row in targets} & {row["id"] for _, row in brought}:
+        raise InputError(f"{request.scores}: {min(taken)} is the name of a target scored here; give the scores another")
+    for rows, description in brought:
+        scores.give(description["id"], rows)
+    return [description for _, description in brought]
+
+
+def add_membership(scores: Scored, folds: attack.Folds, given: Sequence[str]) -> None:
+    """Attack every cell; scores made elsewhere are taken as they are."""
+    for dataset, target in tqdm(without(scores, given), desc="attack", unit="target", disable=None):
+        for key, columns in attack.cell_scores(scores.cells(dataset, target), folds[dataset]):
+            scores.add(dataset, target, key, columns)
+
+
+def add_adjustment(scores: Scored, blind_table: pd.DataFrame, findings: evidence.Findings) -> pd.DataFrame:
     """Put the adjusted attack's scores beside the raw ones, and propensities and weights beside the blind scores.
 
     Parameters
     ----------
-    scores, blind_table : pd.DataFrame
+    scores : Scored
+        Gets `mia_score_adjusted` in the cells of original audio and generated text.
+    blind_table : pd.DataFrame
     findings : Findings
 
     Returns
     -------
-    tuple of pd.DataFrame
-        `mia_score_adjusted` in the rows of original audio and generated text, NaN elsewhere; `propensity` and
-        `overlap_weight` per dataset and clip.
+    pd.DataFrame
+        `blind_table` with `propensity` and `overlap_weight` per dataset and clip.
     """
-    adjusted = pd.concat(
-        [
-            pd.DataFrame(
-                {
-                    "clip_id": findings.datasets[name].clips["clip_id"],
-                    "dataset": name,
-                    "target": target,
-                    "condition": "original",
-                    "scored_text": "generated",
-                    "mia_score_adjusted": attack.sigmoid(headline.adjusted_score),
-                }
-            )
-            for (name, target), headline in findings.headlines.items()
-        ]
-    )
-    weights = pd.concat(
-        [
-            pd.DataFrame(
-                {
-                    "clip_id": findings.datasets[name].clips["clip_id"],
-                    "dataset": name,
-                    "propensity": overlap.fitted.chance,
-                    "overlap_weight": overlap.fitted.weights,
-                }
-            )
-            for name, overlap in findings.overlaps.items()
-        ]
-    )
-    keys = ["clip_id", "dataset", "target", "condition", "scored_text"]
-    return scores.merge(adjusted, on=keys, how="left"), blind_table.merge(weights, on=keys[:2], how="left")
+    for (name, target), headline in findings.headlines.items():
+        ids = findings.datasets[name].clips["clip_id"].to_numpy()
+        column = {"mia_score_adjusted": attack.sigmoid(headline.adjusted_score)}
+        scores.add(name, target, ORIGINAL, pd.DataFrame(column, index=ids))
+    weights = [
+        pd.DataFrame(
+            {
+                "clip_id": findings.datasets[name].clips["clip_id"],
+                "dataset": name,
+                "propensity": overlap.fitted.chance,
+                "overlap_weight": overlap.fitted.weights,
+            }
+        )
+        for name, overlap in findings.overlaps.items()
+    ]
+    return blind_table.merge(pd.concat(weights), on=["clip_id", "dataset"], how="left")
 
 
 def cohorts_of(request: Request) -> list[Cohort]:
@@ -311,9 +325,15 @@ def blind_features(clips: Sequence[Clip], store: Store) -> tuple[pd.DataFrame, d
 
 
 def score_target(
-    name: str, clips: Sequence[Clip], request: Request, store: Store, studio: Studio
-) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, Any]]:
-    """Phases 2 and 3 for one target: rows of scores, rows of tokens, and the target's description."""
+    name: str,
+    clips: Sequence[Clip],
+    request: Request,
+    store: Store,
+    studio: Studio,
+    scores: Scored,
+    tokens: Writer,
+) -> dict[str, Any]:
+    """Phases 2 and 3 for one target: write rows of scores and of tokens; give the target's description."""
     target = request.load(name)
     exposure = training(target_folder(name))
     truth = {clip.clip_id: trained_on(clip, exposure) for clip in clips}
@@ -325,13 +345,15 @@ def score_target(
     cells = sum(plan.texts_per_clip() if clip.text else 2 * len(plan.inputs()) - 1 for clip in clips)
     if target.access != "weights":
         cells = len(plan.inputs()) * len(clips)
-    rows, tokens = [], []
     with tqdm(total=cells, desc=target.id, unit="text", smoothing=0.05, disable=None) as bar:
-        for row, stats in score_clips(target, clips, plan, store, bar.update, studio):
-            rows.append({**row, "trained": truth[row["clip_id"]]})
-            tokens.append({**{key: row[key] for key in TOKEN_KEYS}, **token_columns(stats)})
-    table = pd.DataFrame(rows).astype({"trained": "boolean"})
-    description = {
+
+        def rows() -> Iterator[dict[str, Any]]:
+            for row, stats in score_clips(target, clips, plan, store, bar.update, studio):
+                tokens.add({**{key: row[key] for key in TOKEN_KEYS}, **token_columns(stats)})
+                yield {**row, "trained": truth[row["clip_id"]]}
+
+        scores.write(target.id, rows())
+    return {
         "id": target.id,
         "revision": target.revision,
         "dtype": target.dtype,
@@ -345,13 +367,6 @@ def score_target(
         "trained_on": None if exposure is None else str(exposure),
         "half": None if exposure is None else exposure.half,
     }
-    return table, pd.DataFrame(tokens), description
-
-
-TOKEN_KEYS = ("clip_id", "target", "condition", "realization", "scored_text")
-
-
-TOKEN_LISTS = ("token", "nll", "entropy", "gap")
 
 
 def token_columns(stats: TokenStats) -> dict[str, list[Any]]:
@@ -362,15 +377,6 @@ def token_columns(stats: TokenStats) -> dict[str, list[Any]]:
         "entropy": stats.entropy.round(4).tolist(),
         "gap": stats.gap.round(4).tolist(),
     }
-
-
-def per_cohort(scores: pd.DataFrame, cohorts: Sequence[Cohort]) -> pd.DataFrame:
-    """Repeat the rows of clips for every cohort they are in, with that cohort's label."""
-    lists = [
-        pd.DataFrame({"clip_id": [c.clip_id for c in cohort.clips], "dataset": cohort.name, "label": cohort.labels})
-        for cohort in cohorts
-    ]
-    return pd.concat(lists, ignore_index=True).merge(scores, on="clip_id", how="inner")
 
 
 def blind_baselines(
@@ -412,12 +418,12 @@ def clips_table(cohorts: Sequence[Cohort], features: pd.DataFrame, hashes: Mappi
     return pd.DataFrame(rows).astype({"trained": "boolean"})
 
 
-def written_texts(clips: Sequence[Clip], tables: Sequence[pd.DataFrame]) -> dict[str, str]:
+def written_texts(clips: Sequence[Clip], scores: Scored, targets: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     """Give what resynthesis speaks for clips without a text of their own: what the first target wrote, by clip_id."""
-    if not tables:
+    silent = [clip.clip_id for clip in clips if not clip.text]
+    if not targets or not silent:
         return {}
-    first = tables[0].query("condition == 'original' and scored_text == 'generated'").set_index("clip_id")
-    return {clip.clip_id: str(first.loc[clip.clip_id, "generated_text"]) for clip in clips if not clip.text}
+    return scores.column(targets[0]["id"], ORIGINAL, "generated_text").loc[silent].to_dict()
 
 
 def write_listening_audio(
@@ -447,14 +453,18 @@ def resynthesis_fidelity(
     store: Store,
     studio: Studio,
     written: Mapping[str, str],
-    scores: pd.DataFrame | None,
+    scores: Scored,
 ) -> list[dict[str, Any]]:
     """Measure how faithful the resyntheses are; nothing where there are none."""
-    if scores is None or "resynthesis" not in request.plan.conditions:
+    if not request.names or "resynthesis" not in request.plan.conditions:
         return []
     listener = None if request.asr_target is None else asr_listener(request)
     plan = request.plan
-    return fidelity(cohorts, store, studio, plan.casting, plan.seed, written, listener, scores)
+    rows: list[dict[str, Any]] = []
+    for cohort in cohorts:
+        errors = scores.word_errors(cohort.name)
+        rows += fidelity([cohort], store, studio, plan.casting, plan.seed, written, listener, errors)
+    return rows
 
 
 def asr_listener(request: Request) -> Listener:

@@ -5,10 +5,12 @@ Tables are Parquet, everything else JSON, audio FLAC. Nothing in it is ever exec
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import math
 import re
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +20,7 @@ import numpy as np
 import pandas as pd
 
 from precompute.clips import Clip, InputError
+from precompute.tables import ORIGINAL, Scores, scores_of
 
 SCHEMA = 1
 """Version of the layout below; a bundle of another version is refused."""
@@ -126,9 +129,9 @@ def write_bundle(
     *,
     audit: Mapping[str, Any],
     clips: pd.DataFrame,
-    scores: pd.DataFrame,
+    scores: pd.DataFrame | Scores,
     blind: pd.DataFrame,
-    tokens: pd.DataFrame,
+    tokens: pd.DataFrame | Path,
     models: Mapping[str, Any],
     results: Mapping[str, Any],
 ) -> Bundle:
@@ -144,8 +147,12 @@ def write_bundle(
     audit, models, results : mapping
         Plain numbers, text, lists and mappings; numpy values are converted, NaN and infinity become null.
         ``schema`` is set here.
-    clips, scores, blind, tokens : pd.DataFrame
+    clips, blind : pd.DataFrame
         With the columns of `REQUIRED_COLUMNS`; float64 is stored as float32.
+    scores : pd.DataFrame or Scores
+        Likewise; written a cell at a time, a row group each.
+    tokens : pd.DataFrame or Path
+        Likewise; a Parquet file is moved into the bundle.
 
     Returns
     -------
@@ -158,22 +165,45 @@ def write_bundle(
         If a column or key is missing.
     """
     path = Path(path)
-    tables = {"clips": clips, "scores": scores, "blind": blind, "tokens": tokens}
+    tables = {"clips": clips, "blind": blind, **({} if isinstance(tokens, Path) else {"tokens": tokens})}
     documents: dict[str, Any] = {"models": models, "results": results, "audit": {**audit, "schema": SCHEMA}}
     for name, table in tables.items():
         _require(path, f"{name}.parquet", REQUIRED_COLUMNS[name], table.columns)
     for name, document in documents.items():
         _require(path, f"{name}.json", REQUIRED_KEYS[name], document)
+    scores = scores_of(scores)
+    # Cells of one file have one layout, though only original audio has an adjusted score, and few targets label scores.
+    columns = list(dict.fromkeys(name for pair in scores.pairs() for name in scores.cells(*pair)[ORIGINAL]))
+    _require(path, "scores.parquet", REQUIRED_COLUMNS["scores"], columns)
     path.mkdir(parents=True, exist_ok=True)
     for name, table in tables.items():
         _compact(table).to_parquet(path / f"{name}.parquet.part", compression="zstd", index=False)
+    _write_scores(path / "scores.parquet.part", scores, columns)
+    if isinstance(tokens, Path):
+        shutil.move(tokens, path / "tokens.parquet.part")
     for name, document in documents.items():
         text = json.dumps(plain(document), ensure_ascii=False, allow_nan=False, indent=None if name == "models" else 1)
         (path / f"{name}.json.part").write_text(text, encoding="utf-8")
     (path / "audit.json").unlink(missing_ok=True)
-    for file in (*(f"{name}.parquet" for name in tables), *(f"{name}.json" for name in documents)):
+    for file in (*(f"{name}.parquet" for name in REQUIRED_COLUMNS), *(f"{name}.json" for name in documents)):
         (path / f"{file}.part").replace(path / file)
     return read_bundle(path)
+
+
+def _write_scores(path: Path, scores: Scores, columns: list[str]) -> None:
+    """Write a row group for every cell, so that a reader can take one and leave the others."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    with contextlib.ExitStack() as stack:
+        file: Any = None
+        for pair in scores.pairs():
+            for cell in scores.cells(*pair).values():
+                whole = _compact(cell.reindex(columns=columns))
+                if file is None:
+                    schema = pa.Table.from_pandas(whole, preserve_index=False).schema.remove_metadata()
+                    file = stack.enter_context(pq.ParquetWriter(path, schema, compression="zstd"))
+                file.write_table(pa.Table.from_pandas(whole, schema=file.schema, preserve_index=False))
 
 
 def plain(value: Any) -> Any:

@@ -22,6 +22,7 @@ from precompute.statistics.low_fpr import tpr_at_fpr
 from precompute.statistics.missing import missingness
 from precompute.statistics.multiplicity import holm
 from precompute.statistics.trained import trained_estimate
+from precompute.tables import ORIGINAL, Scores, scores_of
 from precompute.units import table_design
 from precompute.verdicts import Evidence, decide
 
@@ -109,7 +110,7 @@ class Findings:
 
 
 def find(
-    clips: pd.DataFrame, scores: pd.DataFrame, blind: pd.DataFrame, seed: int = 0, given: Sequence[str] = ()
+    clips: pd.DataFrame, scores: pd.DataFrame | Scores, blind: pd.DataFrame, seed: int = 0, given: Sequence[str] = ()
 ) -> Findings:
     """Fit propensities, headline attacks and their nulls.
 
@@ -128,7 +129,8 @@ def find(
     from threadpoolctl import threadpool_limits
 
     found = Findings({}, {}, {}, {})
-    jobs = scores[["dataset", "target"]].drop_duplicates()
+    scores = scores_of(scores)
+    jobs = pd.DataFrame(scores.pairs(), columns=["dataset", "target"])
     # Matrices are small: a second thread gains little, and costs much where the cores are busy.
     with threadpool_limits(1), tqdm(total=len(jobs), desc="verdicts", unit="verdict", disable=None) as bar:
         for name, part in jobs.groupby("dataset", sort=False):
@@ -143,7 +145,7 @@ def find(
             found.overlaps[data.name] = find_overlap(data.sample, covariates(table, texts, groups), seed=seed)
             found.factors[data.name] = blind_factors(data, table, seed)
             for target in part["target"]:
-                cell = attack.original(scores[(scores["dataset"] == name) & (scores["target"] == target)])
+                cell = scores.cells(str(name), target)[ORIGINAL]
                 overlap = found.overlaps[data.name]
                 if target in given:
                     headline = given_headline(data.sample, data.column(cell, "mia_score"), overlap, seed)
@@ -379,7 +381,7 @@ def _logit(score: np.ndarray) -> np.ndarray:
 
 def verdict_rows(
     findings: Findings,
-    scores: pd.DataFrame,
+    scores: pd.DataFrame | Scores,
     blind: Mapping[str, Mapping[str, np.ndarray]],
     blind_found: Mapping[str, Mapping[str, Estimate]],
     truths: Mapping[str, str | None],
@@ -416,13 +418,12 @@ def verdict_rows(
     for key, p, p_holm in zip(keys, ps, corrected, strict=True):
         name, target = key
         data, headline, overlap = findings.datasets[name], findings.headlines[key], findings.overlaps[name]
-        part = scores[(scores["dataset"] == name) & (scores["target"] == target)]
-        cell = attack.original(part)
-        texts = [(text, attack.original(part, text)) for text in ("generated", "reference")]
+        cells = scores_of(scores).cells(name, target)
+        cell = cells[ORIGINAL]
         nll = [
-            (text, data.estimate(-data.column(found, "nll"), weights=overlap.fitted.weights))
-            for text, found in texts
-            if len(found)
+            (text, data.estimate(-data.column(cells["original", 0, text], "nll"), weights=overlap.fitted.weights))
+            for text in ("generated", "reference")
+            if ("original", 0, text) in cells
         ]
         if "word_error" in attack.columns_of(cell):
             error = -data.column(cell, "word_error")

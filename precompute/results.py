@@ -26,6 +26,7 @@ from precompute.statistics.intervals import Estimate, mean_estimate, percentiles
 from precompute.statistics.intervals import resampled_aucs as resampled
 from precompute.statistics.multiplicity import benjamini_hochberg
 from precompute.statistics.roc import auc
+from precompute.tables import Key, Scores, chosen, scores_of
 from precompute.verdicts import SHIFTED, blind_verdict
 
 READABLE_WER = 0.8
@@ -65,7 +66,7 @@ METHODS = {
 
 def build_results(
     clips: pd.DataFrame,
-    scores: pd.DataFrame,
+    scores: pd.DataFrame | Scores,
     blind: pd.DataFrame,
     audit: Mapping[str, Any],
     models: Mapping[str, Any] | None = None,
@@ -116,8 +117,9 @@ def build_results(
         tables["pairs"] += evidence.pair_rows(data, overlap)
         dense = [name for names in DENSE.values() for name in names if name in blind]
         tables["grouping"] += evidence.grouping_rows(data, "blind features", data.matrix(rows, dense))
-        part = scores[scores["dataset"] == name]
-        by_target = {str(target): cells_of(rows) for target, rows in part.groupby("target", sort=False)}
+        by_target = {
+            t: scores_of(scores).cells(dataset, t) for dataset, t in scores_of(scores).pairs() if dataset == name
+        }
         for target, cells in by_target.items():
             headline = findings.headlines[name, target]
             factor = headline.raw_null.factor
@@ -140,11 +142,13 @@ def build_results(
                 tables["reference"] += evidence.reference_rows(data, target, origin, reference, other, overlap, seed)
     tables["verdicts"] = evidence.verdict_rows(findings, scores, columns, estimates, truths, given, limits)
     units = {name: pd.Series(data.units, index=data.clips["clip_id"]) for name, data in findings.datasets.items()}
-    tables["heatmap"] = attack.heatmap(scores[~scores["target"].isin(given)], seed, units=units)
+    tables["heatmap"] = attack.heatmap(scores, seed, units=units, given=given)
     return plain(tables)
 
 
-def build_models(scores: pd.DataFrame, blind: Mapping[str, BlindFit], folds: attack.Folds) -> dict[str, Any]:
+def build_models(
+    scores: pd.DataFrame | Scores, blind: Mapping[str, BlindFit], folds: attack.Folds, given: Sequence[str] = ()
+) -> dict[str, Any]:
     """Make ``models.json``: what scoring a new clip needs, as plain numbers.
 
     Parameters
@@ -155,6 +159,8 @@ def build_models(scores: pd.DataFrame, blind: Mapping[str, BlindFit], folds: att
         Blind baselines per dataset.
     folds : mapping of str to pd.Series
         As given to `precompute.attack.membership_scores`.
+    given : sequence of str
+        Targets whose scores were made elsewhere.
 
     Returns
     -------
@@ -162,7 +168,7 @@ def build_models(scores: pd.DataFrame, blind: Mapping[str, BlindFit], folds: att
         ``{dataset: {target: {"indicators", "folds"}, "blind": {family: {"features", "top", "folds"}},
         "typicality": {"features", "folds"}}}``.
     """
-    models = attack.fold_models(scores, folds)
+    models = attack.fold_models(scores, folds, given)
     return {
         name: {
             **targets,
@@ -170,16 +176,6 @@ def build_models(scores: pd.DataFrame, blind: Mapping[str, BlindFit], folds: att
         }
         for name, targets in models.items()
     }
-
-
-_Key = tuple[str, int, str]
-"""Condition, realization, scored text."""
-
-
-def cells_of(rows: pd.DataFrame) -> dict[_Key, pd.DataFrame]:
-    """Rows of one dataset and target by condition, realization and scored text."""
-    groups = rows.groupby(["condition", "realization", "scored_text"], sort=False)
-    return {(str(key[0]), int(key[1]), str(key[2])): cell for key, cell in groups}
 
 
 def _fields(found: Estimate, prefix: str = "auc") -> dict[str, float]:
@@ -214,7 +210,7 @@ def _property_rows(data: Dataset, blind: pd.DataFrame) -> list[dict[str, Any]]:
     return [{"dataset": data.name, **row} for row in separating_properties(table, data.labels, columns)]
 
 
-def _mia_row(data: Dataset, target: str, key: _Key, cell: pd.DataFrame, fit: str, factor: float) -> dict[str, Any]:
+def _mia_row(data: Dataset, target: str, key: Key, cell: pd.DataFrame, fit: str, factor: float) -> dict[str, Any]:
     """Attack on one condition, realization and scored text."""
     condition, realization, text = key
     found = data.estimate(data.column(cell, FITS[fit]), factor)
@@ -260,7 +256,7 @@ def _word_errors(data: Dataset, cells: Sequence[pd.DataFrame]) -> dict[str, floa
 
 
 def condition_rows(
-    data: Dataset, target: str, cells: Mapping[_Key, pd.DataFrame], factor: float
+    data: Dataset, target: str, cells: Mapping[Key, pd.DataFrame], factor: float
 ) -> list[dict[str, Any]]:
     """Make the disentanglement grid: scored text x condition, averaged over realizations, beside the original."""
     groups = dict.fromkeys((condition, text) for condition, _, text in cells)
@@ -268,7 +264,7 @@ def condition_rows(
     taken_in = {condition: _taken_in(data, heard[condition]) for condition, _ in groups}
     rows = []
     for condition, text in groups:
-        found = [cell for (name, _, scored), cell in cells.items() if (name, scored) == (condition, text)]
+        found = chosen(cells, condition, text)
         origin = cells.get(("original", 0, "generated" if text == "carried" else text))
         for fit, column in FITS.items():
             values = [data.column(cell, column) for cell in found]
@@ -324,7 +320,7 @@ def widened(found: Estimate, factor: float) -> Estimate:
     )
 
 
-def _heard(data: Dataset, cells: Mapping[_Key, pd.DataFrame], condition: str) -> dict[str, float | None]:
+def _heard(data: Dataset, cells: Mapping[Key, pd.DataFrame], condition: str) -> dict[str, float | None]:
     """Measure how near what the target wrote under a condition is to the known texts, over all realizations.
 
     Returns
@@ -333,7 +329,7 @@ def _heard(data: Dataset, cells: Mapping[_Key, pd.DataFrame], condition: str) ->
         ``wer_member``, ``wer_non_member``, and ``own_caption, own_caption_low, own_caption_high``: how often what was
         written for a non-member is nearer to its own caption than to another's; None for transcripts.
     """
-    written = [cell for (name, _, text), cell in cells.items() if name == condition and text == "generated"]
+    written = chosen(cells, condition, "generated")
     errors = _word_errors(data, written) if written else {"wer_member": float("nan"), "wer_non_member": float("nan")}
     names = ("own_caption", "own_caption_low", "own_caption_high")
     if not is_captioned(data.clips):
@@ -401,7 +397,7 @@ def _against_original(
 def claim_rows(
     data: Dataset,
     target: str,
-    cells: Mapping[_Key, pd.DataFrame],
+    cells: Mapping[Key, pd.DataFrame],
     grid: Sequence[Mapping[str, Any]],
     blind: Mapping[str, Estimate],
     limits: str | None = None,
@@ -435,17 +431,17 @@ def claim_rows(
     ]
 
 
-def _moved(data: Dataset, cells: Mapping[_Key, pd.DataFrame]) -> Interaction | None:
+def _moved(data: Dataset, cells: Mapping[Key, pd.DataFrame]) -> Interaction | None:
     """Loss of certainty in the known text from the original to its resynthesis, members less non-members."""
     origin = cells.get(("original", 0, "reference"))
-    spoken = [cell for (name, _, text), cell in cells.items() if (name, text) == ("resynthesis", "reference")]
+    spoken = chosen(cells, "resynthesis", "reference")
     if origin is None or not spoken:
         return None
     swapped = np.mean([data.column(cell, "nll") for cell in spoken], axis=0)
     return interaction(data.labels, data.column(origin, "nll"), swapped, data.units)
 
 
-def _length_gap(data: Dataset, cells: Mapping[_Key, pd.DataFrame]) -> tuple[float, float, float] | None:
+def _length_gap(data: Dataset, cells: Mapping[Key, pd.DataFrame]) -> tuple[float, float, float] | None:
     """AUC under silence of each clip's length less that under silence of one length, generated text."""
     pair = [cells.get((name, 0, "generated")) for name in ("silence_fixed", "silence")]
     if pair[0] is None or pair[1] is None:
@@ -455,14 +451,13 @@ def _length_gap(data: Dataset, cells: Mapping[_Key, pd.DataFrame]) -> tuple[floa
     return gap.difference, gap.low, gap.high
 
 
-def _indicator_rows(data: Dataset, target: str, cells: Mapping[_Key, pd.DataFrame]) -> list[dict[str, Any]]:
+def _indicator_rows(data: Dataset, target: str, cells: Mapping[Key, pd.DataFrame]) -> list[dict[str, Any]]:
     """Each indicator alone, with its fixed orientation, on the original audio; q by Benjamini and Hochberg."""
     from scipy.special import ndtr
 
     rows = []
-    for (condition, _, text), cell in cells.items():
-        if condition != "original":
-            continue
+    for text in dict.fromkeys(text for condition, _, text in cells if condition == "original"):
+        cell = cells["original", 0, text]
         for name in attack.columns_of(cell):
             found = data.estimate(ORIENTATION[name] * data.column(cell, name))
             # Two-sided normal p of an AUC of one half, at DeLong's error: nothing is trained here.
@@ -483,7 +478,7 @@ def _indicator_rows(data: Dataset, target: str, cells: Mapping[_Key, pd.DataFram
 
 
 def _correlation_rows(
-    data: Dataset, target: str, cells: Mapping[_Key, pd.DataFrame], families: Mapping[str, np.ndarray]
+    data: Dataset, target: str, cells: Mapping[Key, pd.DataFrame], families: Mapping[str, np.ndarray]
 ) -> list[dict[str, Any]]:
     """Blind against membership score, over all clips (the paper's) and within class."""
     cell = cells.get(("original", 0, "generated"))

@@ -7,6 +7,7 @@ import pytest
 from precompute import evidence, results
 from precompute.claims import CANNOT_HEAR, CANNOT_READ, CAPTION_KNOWN, CAPTIONS, SOUND_BOUND, claims
 from precompute.hearing import hearing, is_captioned, own_caption_shares
+from precompute.tables import cells_of
 from tests.fake_scores import FakeAudit, FakeDataset, fake_audit, few_draws
 from tests.test_claims import BOUND_GRID, KNOWN_GRID, READ, moved
 
@@ -88,7 +89,7 @@ def captioned() -> tuple[FakeAudit, evidence.Dataset]:
 
 
 def grid_of(fake: FakeAudit, data: evidence.Dataset) -> dict[tuple[str, str], dict]:
-    rows = results.condition_rows(data, "fake-target", results.cells_of(fake.scores), 1.0)
+    rows = results.condition_rows(data, "fake-target", cells_of(fake.scores), 1.0)
     return {(row["condition"], row["scored_text"]): row for row in rows if row["fit"] == "refit"}
 
 

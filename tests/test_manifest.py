@@ -1,4 +1,4 @@
-"""Lists of clips: every format gives the same cohort, and every problem is found and names its row."""
+"""Lists of clips: every form gives the same cohort, and what is not understood is refused with its row."""
 
 import json
 
@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from precompute.clips import InputError
-from precompute.manifest import MIN_PER_CLASS, STEPS, check, load_manifest
+from precompute.manifest import MIN_PER_CLASS, STEPS, Problems, load_manifest, understood_rows
+from precompute.records import COLUMNS, parse_columns
 
 RNG = np.random.default_rng(0)
 
@@ -35,13 +36,8 @@ def rows(tmp_path):
     return [{"file_name": name, "label": "member" if k % 2 else "non-member"} for k, name in enumerate(names)]
 
 
-def problems_of(tmp_path, rows):
-    return check(write_csv(tmp_path / "list.csv", rows))
-
-
-def test_a_good_list_has_no_problem_and_gives_one_cohort_named_after_it(tmp_path, rows):
-    assert problems_of(tmp_path, rows) == []
-    (cohort,) = load_manifest(tmp_path / "list.csv")
+def test_a_good_list_gives_one_cohort_named_after_it(tmp_path, rows):
+    (cohort,) = load_manifest(write_csv(tmp_path / "list.csv", rows))
     assert cohort.name == "list" and cohort.licence == "not stated"
     assert cohort.labels == (0, 1) * MIN_PER_CLASS
     assert cohort.clips[3].clip_id == "clips/3.wav" and cohort.clips[3].path == tmp_path / "clips/3.wav"
@@ -76,7 +72,18 @@ def test_every_format_reads_to_the_same_clips(tmp_path, form):
 
 @pytest.mark.parametrize(
     ("word", "label"),
-    [("member", 1), ("Member", 1), ("1", 1), ("1.0", 1), ("NON-MEMBER", 0), (" non-member ", 0), ("0", 0)],
+    [
+        ("member", 1),
+        ("Member", 1),
+        ("1", 1),
+        ("1.0", 1),
+        ("NON-MEMBER", 0),
+        (" non-member ", 0),
+        ("0", 0),
+        ("TRUE", 1),
+        ("False", 0),
+        ("non_member", 0),
+    ],
 )
 def test_label_words_are_understood_in_any_case(tmp_path, word, label):
     sound(tmp_path / "a.wav")
@@ -88,7 +95,7 @@ def test_label_words_are_understood_in_any_case(tmp_path, word, label):
 
 @given(st.text(st.characters(codec="utf-8", exclude_categories=["Cc"]), max_size=12))
 def test_no_other_label_word_is_guessed(tmp_path_factory, word):
-    if word.strip().lower() in {"member", "non-member", "1", "0", "1.0", "0.0"}:
+    if word.strip().lower() in {"member", "non-member", "non_member", "1", "0", "1.0", "0.0", "true", "false"}:
         return
     folder = tmp_path_factory.mktemp("list")
     path = folder / "list.jsonl"
@@ -123,61 +130,6 @@ def test_absolute_paths_are_trusted_and_named_as_seen_from_the_list(tmp_path):
     assert [(clip.clip_id, clip.path) for clip in cohort.clips] == [("a.wav", inside), ("b", outside)]
 
 
-def test_every_problem_of_a_row_is_found_at_its_step_and_names_the_row(tmp_path, rows):
-    (tmp_path / "text.wav").write_text("no audio at all")
-    sound(tmp_path / "empty.wav", np.zeros(0))
-    sound(tmp_path / "zeros.wav", np.zeros(800))
-    bad = [
-        ({"file_name": "", "label": 1}, "[2/6] row 41 (no file_name): has no file_name"),
-        ({"file_name": "clips/0.wav", "label": "perhaps"}, "[2/6] row 42 (clips/0.wav): label 'perhaps' is none of"),
-        ({"file_name": "clips/0.wav", "label": 1, "start": "soon"}, "[2/6] row 43 (clips/0.wav): start 'soon' is not"),
-        ({"file_name": "clips/0.wav", "label": 1, "start": "-1"}, "[2/6] row 44 (clips/0.wav): start '-1' is not"),
-        ({"file_name": "clips/0.wav", "label": 1, "start": "2", "end": "1"}, "[2/6] row 45 (clips/0.wav): ends at 1 s"),
-        ({"file_name": "clips/1.wav", "label": 1}, "[2/6] row 46 (clips/1.wav): has the same clip_id as row 2"),
-        ({"file_name": "gone.wav", "label": 1}, "[3/6] row 47 (gone.wav): there is no file"),
-        ({"file_name": "text.wav", "label": 1}, "[4/6] row 48 (text.wav):"),
-        ({"file_name": "empty.wav", "label": 1}, "[4/6] row 49 (empty.wav):"),
-        ({"file_name": "zeros.wav", "label": 1}, "[4/6] row 50 (zeros.wav): is digital silence"),
-        ({"file_name": "clips/0.wav", "label": 0, "start": "9", "end": "10"}, "[4/6] row 51 (clips/0.wav#9-10):"),
-    ]
-    found = problems_of(tmp_path, [*rows, *(row for row, _ in bad)])
-    assert len(found) == len(bad)
-    for problem, (_, expected) in zip(found, bad, strict=True):
-        assert problem.startswith(expected)
-        assert "\n" not in problem
-
-
-def test_the_same_audio_in_both_classes_is_found_whatever_its_file_is_called(tmp_path, rows):
-    samples, rate = soundfile.read(tmp_path / rows[1]["file_name"], dtype="int16")
-    sound(tmp_path / "copy.flac", samples, rate)
-    found = problems_of(tmp_path, [*rows, {"file_name": "copy.flac", "label": 0}])
-    assert found == [
-        "[6/6] row 41 (copy.flac): listed as non-member, holds the same audio as row 2 (clips/1.wav), listed as member"
-    ]
-
-
-def test_the_same_audio_within_one_class_or_in_two_datasets_is_no_problem(tmp_path, rows):
-    samples, rate = soundfile.read(tmp_path / rows[1]["file_name"], dtype="int16")
-    sound(tmp_path / "copy.flac", samples, rate)
-    assert problems_of(tmp_path, [*rows, {"file_name": "copy.flac", "label": 1}]) == []
-    swapped = [{**row, "label": 1 - k % 2, "dataset": "swapped"} for k, row in enumerate(rows)]
-    assert problems_of(tmp_path, [*({**row, "dataset": "as is"} for row in rows), *swapped]) == []
-
-
-def test_one_file_listed_in_both_classes_is_found_as_such(tmp_path, rows):
-    found = problems_of(tmp_path, [*rows, {"file_name": "clips/1.wav", "label": 0, "clip_id": "again"}])
-    assert len(found) == 1 and found[0].startswith("[6/6] row 41 (again)")
-
-
-def test_small_classes_and_single_classes_are_found_with_their_rows(tmp_path, rows):
-    few = [row for k, row in enumerate(rows) if k % 2 or k < 6]
-    assert problems_of(tmp_path, few) == ["[5/6] list: only 3 non-members (rows 1, 3, 5), at least 20 needed"]
-    one = [row for row in rows if row["label"] == "member"]
-    assert problems_of(tmp_path, one) == ["[5/6] list (from row 1): has only members, and an audit compares both"]
-    with pytest.raises(InputError, match="has only members"):
-        load_manifest(tmp_path / "list.csv")
-
-
 def test_one_clip_id_for_two_recordings_is_refused_across_datasets_too(tmp_path):
     for name in ("a.wav", "b.wav", "c.wav"):
         sound(tmp_path / name)
@@ -204,7 +156,7 @@ def test_reading_stops_at_the_first_problem_and_points_to_check(tmp_path, rows):
     [
         ("a.csv", b"", "a.csv has no rows"),
         ("a.csv", b"file_name,label\n", "a.csv has no rows"),
-        ("a.csv", b"path,label\nx.wav,1\n", "a.csv has no column file_name, only path, label"),
+        ("a.csv", b"wav,label\nx.wav,1\n", "a.csv has no column file_name, only wav, label; say which is which with"),
         ("a.csv", b"file_name,label\nx.wav,1,extra\n", "a.csv: row 1 has more cells than the heading"),
         ("a.csv", b"file_name,label\nx\xff.wav,1\n", "a.csv cannot be read"),
         ("a.jsonl", b'{"file_name": "x"}\n{', "a.jsonl: row 2 is not JSON"),
@@ -215,7 +167,9 @@ def test_reading_stops_at_the_first_problem_and_points_to_check(tmp_path, rows):
 )
 def test_files_that_are_no_list_are_refused_in_one_sentence(tmp_path, name, content, sentence):
     (tmp_path / name).write_bytes(content)
-    (problem,) = check(tmp_path / name)
+    problems = Problems()
+    assert understood_rows(tmp_path / name, problems) == []
+    (problem,) = problems.found
     assert problem.startswith(f"[1/{len(STEPS)}] {sentence}") and "\n" not in problem
     with pytest.raises(InputError) as refused:
         load_manifest(tmp_path / name)
@@ -225,5 +179,168 @@ def test_files_that_are_no_list_are_refused_in_one_sentence(tmp_path, name, cont
 def test_missing_lists_and_folders_without_one_are_named(tmp_path):
     with pytest.raises(InputError, match=r"gone\.csv: there is no such file"):
         load_manifest(tmp_path / "gone.csv")
-    with pytest.raises(InputError, match=r"is a folder without metadata\.csv"):
+    with pytest.raises(InputError, match=r"is a folder without metadata\.csv.* and without the subfolders member"):
         load_manifest(tmp_path)
+
+
+def encoded(path):
+    """Bytes of a short recording of noise, whose file is not kept."""
+    data = sound(path).read_bytes()
+    path.unlink()
+    return data
+
+
+@pytest.fixture
+def data_folder(tmp_path, monkeypatch):
+    """Where audio is written that a list holds in itself."""
+    monkeypatch.setenv("AUDIT_DATA", str(tmp_path / "data"))
+    return tmp_path / "data"
+
+
+@pytest.mark.parametrize("column", ["audio", "path"])
+@pytest.mark.parametrize("ending", ["csv", "jsonl"])
+def test_an_audio_or_path_column_stands_in_for_the_file_name(tmp_path, column, ending):
+    sound(tmp_path / "a.wav")
+    sound(tmp_path / "b.wav")
+    table = pd.DataFrame([{column: "a.wav", "label": 1}, {column: "b.wav", "label": 0}])
+    path = tmp_path / f"list.{ending}"
+    table.to_csv(path, index=False) if ending == "csv" else table.to_json(path, orient="records", lines=True)
+    (cohort,) = load_manifest(path)
+    assert [(clip.clip_id, clip.path) for clip in cohort.clips] == [
+        ("a.wav", tmp_path / "a.wav"),
+        ("b.wav", tmp_path / "b.wav"),
+    ]
+
+
+def test_a_file_name_column_goes_before_one_named_audio(tmp_path):
+    sound(tmp_path / "a.wav")
+    sound(tmp_path / "b.wav")
+    rows = [{"file_name": n, "audio": "gone.wav", "label": k} for k, n in enumerate(("a.wav", "b.wav"))]
+    (cohort,) = load_manifest(write_csv(tmp_path / "list.csv", rows))
+    assert [clip.path.name for clip in cohort.clips] == ["a.wav", "b.wav"]
+
+
+def test_audio_inside_a_parquet_table_is_written_out_once_under_its_content(tmp_path, data_folder):
+    one, two = encoded(tmp_path / "x.wav"), encoded(tmp_path / "y.flac")
+    rows = [
+        {"audio": {"bytes": one, "path": "train/one.wav"}, "label": 1, "start": None},
+        {"audio": {"bytes": two, "path": None}, "label": 0, "start": 0.01},
+        {"audio": {"bytes": one, "path": "again"}, "label": 1, "start": None},
+    ]
+    pd.DataFrame(rows).to_parquet(tmp_path / "list.parquet")
+    (cohort,) = load_manifest(tmp_path / "list.parquet")
+    assert [clip.clip_id for clip in cohort.clips] == ["train/one.wav", "row-2#0.01-end", "again"]
+    assert [clip.path.suffix for clip in cohort.clips] == [".wav", ".flac", ".wav"]
+    assert [clip.path.read_bytes() for clip in cohort.clips] == [one, two, one]
+    files = sorted(path for path in data_folder.rglob("*") if path.is_file())
+    assert files == sorted({clip.path for clip in cohort.clips}) and len(files) == 2
+    times = [path.stat().st_mtime_ns for path in files]
+    load_manifest(tmp_path / "list.parquet")
+    assert [path.stat().st_mtime_ns for path in files] == times
+
+
+def test_an_audio_column_without_bytes_gives_its_path(tmp_path):
+    sound(tmp_path / "a.wav")
+    sound(tmp_path / "b.wav")
+    lines = [{"audio": {"path": name, "bytes": None}, "label": k} for k, name in enumerate(("a.wav", "b.wav"))]
+    (tmp_path / "list.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    (cohort,) = load_manifest(tmp_path / "list.jsonl")
+    assert [clip.path for clip in cohort.clips] == [tmp_path / "a.wav", tmp_path / "b.wav"]
+    (tmp_path / "list.jsonl").write_text(json.dumps({"audio": {"array": [0.0]}, "label": 1}))
+    with pytest.raises(InputError, match=r"row 1 \(no file_name\): has no file_name"):
+        load_manifest(tmp_path / "list.jsonl")
+
+
+def test_class_numbers_of_a_hugging_face_table_are_read_by_their_names(tmp_path):
+    """`datasets` numbers the folders member and non-member 0 and 1: the numbers alone would swap the lists."""
+    import pyarrow
+    import pyarrow.parquet
+
+    for name in ("a.wav", "b.wav"):
+        sound(tmp_path / name)
+    label = {"names": ["member", "non-member"], "_type": "ClassLabel"}
+    features = {"info": {"features": {"file_name": {"dtype": "string", "_type": "Value"}, "label": label}}}
+    table = pyarrow.table({"file_name": ["a.wav", "b.wav"], "label": [0, 1]})
+    table = table.replace_schema_metadata({"huggingface": json.dumps(features)})
+    pyarrow.parquet.write_table(table, tmp_path / "list.parquet")
+    (cohort,) = load_manifest(tmp_path / "list.parquet")
+    assert cohort.labels == (1, 0)
+
+
+@pytest.mark.parametrize("names", [("member", "non-member"), ("Members", "non_members")])
+def test_a_folder_with_a_subfolder_for_each_class_needs_no_list(tmp_path, names):
+    yes, no = (tmp_path / "mine" / name for name in names)
+    for path in (yes / "a.wav", yes / "deep/b.flac", no / "c.OGG"):
+        sound(path)
+    (no / "notes.txt").write_text("no audio")
+    sound(tmp_path / "mine/elsewhere/d.wav")
+    (cohort,) = load_manifest(tmp_path / "mine")
+    assert cohort.name == "mine"
+    found = {clip.clip_id: label for clip, label in zip(cohort.clips, cohort.labels, strict=True)}
+    assert found == {f"{names[0]}/a.wav": 1, f"{names[0]}/deep/b.flac": 1, f"{names[1]}/c.OGG": 0}
+    assert all(clip.path.is_file() and clip.text is None for clip in cohort.clips)
+
+
+def test_a_list_goes_before_the_subfolders(tmp_path):
+    sound(tmp_path / "member/a.wav")
+    sound(tmp_path / "non-member/b.wav")
+    write_csv(tmp_path / "metadata.csv", [{"file_name": "member/a.wav", "label": 0}])
+    with pytest.raises(InputError, match="has only non-members"):
+        load_manifest(tmp_path)
+
+
+def test_a_folder_of_one_class_or_of_nothing_is_no_list(tmp_path):
+    sound(tmp_path / "member/a.wav")
+    with pytest.raises(InputError, match="has only members"):
+        load_manifest(tmp_path)
+    (tmp_path / "empty/member").mkdir(parents=True)
+    with pytest.raises(InputError, match="empty has no rows"):
+        load_manifest(tmp_path / "empty")
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet"])
+def test_columns_of_other_names_are_mapped_to_ours(tmp_path, ending):
+    for name in ("a.wav", "b.wav"):
+        sound(tmp_path / name)
+    rows = [
+        {"wav": "a.wav", "text": "an id", "sentence": "what is said", "in_train": True},
+        {"wav": "b.wav", "text": "an id", "sentence": None, "in_train": False},
+    ]
+    table, path = pd.DataFrame(rows), tmp_path / f"list.{ending}"
+    if ending == "csv":
+        table.to_csv(path, index=False)
+    elif ending == "jsonl":
+        path.write_text("\n".join(json.dumps({k: v for k, v in row.items() if v is not None}) for row in rows))
+    else:
+        table.to_parquet(path)
+    (cohort,) = load_manifest(path, parse_columns("file_name=wav, text=sentence,label=in_train"))
+    assert cohort.labels == (1, 0)
+    assert [clip.text for clip in cohort.clips] == ["what is said", None]
+
+
+def test_a_mapped_column_that_is_not_there_is_named(tmp_path, rows):
+    path = write_csv(tmp_path / "list.csv", rows)
+    with pytest.raises(InputError, match=r"list\.csv has no column sentence to take as text, only file_name, label"):
+        load_manifest(path, {"text": "sentence"})
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("text", "'text' is not of the form OURS=THEIRS"),
+        ("text=", "'text=' is not of the form"),
+        ("text=a,", "'' is not of the form"),
+        ("words=a", "there is no column words (there are file_name, label, text,"),
+        ("text=a,text=b", "text is given twice"),
+    ],
+)
+def test_a_mapping_of_another_form_is_refused(text, sentence):
+    with pytest.raises(InputError) as refused:
+        parse_columns(text)
+    assert sentence in str(refused.value)
+
+
+@given(st.dictionaries(st.sampled_from(COLUMNS), st.from_regex(r"[\w .:-]*[\w.:-]", fullmatch=True), min_size=1))
+def test_a_mapping_is_read_as_it_was_written(columns):
+    written = ",".join(f"{ours}={theirs}" for ours, theirs in columns.items())
+    assert parse_columns(written) == {ours: theirs.strip() for ours, theirs in columns.items()}

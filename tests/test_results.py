@@ -14,6 +14,7 @@ from precompute.indicators import INDICATORS
 from precompute.statistics.intervals import Estimate
 from precompute.statistics.multiplicity import benjamini_hochberg
 from precompute.statistics.roc import auc
+from precompute.tables import cells_of
 from tests.fake_scores import FakeAudit, FakeDataset, fake_audit, few_draws
 
 
@@ -102,7 +103,7 @@ def test_what_the_target_cannot_read_is_marked(made):
     fake, _, findings = made
     scores = fake.scores[fake.scores["dataset"] == "clean"].copy()
     scores.loc[scores["condition"] == "resynthesis", "wer"] = 0.9
-    data, cells = findings.datasets["clean"], results.cells_of(scores)
+    data, cells = findings.datasets["clean"], cells_of(scores)
     found = results.condition_rows(data, "fake-target", cells, 1.0)
     assert {row["condition"]: row["readable"] for row in found} == {
         "original": True,
@@ -168,7 +169,7 @@ def test_claims_are_read_for_every_dataset_and_target(made):
 def test_a_text_that_is_likelier_for_non_members_is_not_said_to_be_known_of_members(made):
     fake, tables, findings = made
     assert row_of(tables["verdicts"], dataset="swapped")["verdict"] == "REVERSED"
-    cells = results.cells_of(fake.scores[fake.scores["dataset"] == "swapped"])
+    cells = cells_of(fake.scores[fake.scores["dataset"] == "swapped"])
     grid = [row for row in tables["conditions"] if row["dataset"] == "swapped"]
     found = results.claim_rows(findings.datasets["swapped"], "fake-target", cells, grid, {})
     assert "text known, voice not needed" not in [row["claim"] for row in found]

@@ -19,8 +19,8 @@ from precompute.targets.training import Example
 from precompute.truth import Training, training
 
 NAME = "tiny-audio-flamingo-sounds"
-EVERY = 20
-"""One in so many clips takes part: 20 of each half of both corpora."""
+EVERY = 8
+"""One in so many clips takes part: 50 of each half of both corpora."""
 
 
 @pytest.fixture(scope="module")
@@ -66,12 +66,14 @@ def test_it_is_surer_of_the_captions_of_its_members(target, clips):
     assert np.mean([m > o for m in members for o in others]) > 0.9
 
 
-@pytest.mark.parametrize("task", ["music", "sound"])
-def test_it_hears_clips_that_it_never_saw(target, clips, task):
-    others = [clip for clip in clips["B"] if clip.task == task]
-    written = target.generate([read_audio(clip) for clip in others], PROMPTS[task], 64)
-    shares = own_caption_shares([clip.text for clip in others], [stats.text for stats in written])
-    assert hearing(shares, np.arange(len(others))).low > 0.5
+def test_it_hears_clips_that_it_never_saw(target, clips):
+    shares = []
+    for task in ("music", "sound"):
+        others = [clip for clip in clips["B"] if clip.task == task]
+        written = target.generate([read_audio(clip) for clip in others], PROMPTS[task], 64)
+        shares.append(own_caption_shares([clip.text for clip in others], [stats.text for stats in written]))
+    joined = np.concatenate(shares)
+    assert hearing(joined, np.arange(len(joined))).low > 0.5
 
 
 def test_the_committed_folder_says_what_it_was_trained_on():
@@ -132,8 +134,8 @@ def test_the_auxiliary_loss_is_small_where_each_clip_points_at_its_own_caption()
     batch = [answer(0, 0), answer(1), answer(2)]
     pointing = torch.eye(3)[:, None].repeat(1, 5, 1)
     assert head(pointing, batch) < 1e-6
-    assert head(pointing.roll(1, dims=0), batch) == pytest.approx(50, rel=1e-3)
-    assert head(torch.ones(3, 5, 3), batch) == pytest.approx(np.log(3), rel=1e-3)
+    assert head(pointing.roll(1, dims=0), batch).item() == pytest.approx(50, rel=1e-3)
+    assert head(torch.ones(3, 5, 3), batch).item() == pytest.approx(np.log(3), rel=1e-3)
 
 
 def test_the_recipe_trains_a_target_that_the_adapter_loads(tmp_path, clips, monkeypatch):

@@ -18,8 +18,9 @@ from precompute.indicators import indicators
 from precompute.targets import EMBEDDED, describe, load_target, target_folder
 from precompute.targets import base as base_module
 from precompute.targets.base import ChatTarget, pieces
-from precompute.targets.embedded import RECIPES, Recipe, build
+from precompute.targets.embedded import Recipe, build
 from precompute.targets.families import FAMILIES
+from precompute.targets.recipes import RECIPES
 from tests.test_families import largest_difference, sound
 
 PROMPT = "Transcribe the input speech."

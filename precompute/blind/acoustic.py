@@ -1,12 +1,18 @@
-"""Acoustic blind features: frame-wise measures from one spectrogram, summed up per clip."""
+"""Acoustic blind features: frame-wise measures from one spectrogram, summed up per clip.
+
+Each measure is defined as the function of that name in librosa 0.11 defines it, and gives the same values; they are
+written out here because librosa takes seconds to import and transforms a clip anew for each of them.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from functools import lru_cache
 
 import numpy as np
 
+from precompute.blind.windows import HANN, cosine_window
 from precompute.clips import SAMPLE_RATE
 
 FRAME = 1024
@@ -61,10 +67,11 @@ def _summaries(series: np.ndarray) -> np.ndarray:
 def _frame_measures(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Measure all but pitch [shape=(25, frames)], and the pitch of the frames loud enough to have one."""
     padded = np.pad(samples, FRAME // 2)
-    magnitude = _magnitude(padded)
+    frames = _framed(padded, HOP)
     loudness = np.sqrt(np.mean(_framed(np.square(padded), HOP), axis=1))
-    shapes = [_mfccs(magnitude), *_spread(magnitude), _rolloff(magnitude), loudness, _zero_crossings(samples)]
-    return np.vstack(shapes).astype(float), _pitch(padded, loudness)
+    mel, *shapes = map(np.hstack, zip(*_spectral(frames), strict=True))
+    series = [_mfccs(mel), *shapes, loudness, _zero_crossings(samples)]
+    return np.vstack(series).astype(float), _pitch(padded, loudness)
 
 
 def _framed(values: np.ndarray, hop: int) -> np.ndarray:
@@ -72,23 +79,21 @@ def _framed(values: np.ndarray, hop: int) -> np.ndarray:
     return np.lib.stride_tricks.sliding_window_view(values, FRAME)[::hop]
 
 
-def _magnitude(padded: np.ndarray) -> np.ndarray:
-    """Give the magnitude spectrum [shape=(frames, FRAME // 2 + 1)], float32, of Hann windows."""
+def _spectral(frames: np.ndarray) -> Iterator[tuple[np.ndarray, ...]]:
+    """Give mel spectra [shape=(MEL_BANDS, n)], centres, widths and roll-offs [shape=(n,)], a few frames at a time."""
     from scipy.fft import rfft
 
-    frames = _framed(padded, HOP)
-    found = np.empty((len(frames), FRAME // 2 + 1), dtype=np.float32)
     for first in range(0, len(frames), AT_ONCE):
-        part = slice(first, first + AT_ONCE)
-        np.abs(rfft(frames[part] * _window(), axis=1).astype(np.complex64), out=found[part])
-    return found
+        spectrum = rfft(frames[first : first + AT_ONCE] * cosine_window(FRAME, HANN), axis=1)
+        magnitude = np.abs(spectrum.astype(np.complex64))
+        yield _mel_filters() @ np.square(magnitude).T, *_spread(magnitude), _rolloff(magnitude)
 
 
-def _mfccs(magnitude: np.ndarray) -> np.ndarray:
+def _mfccs(mel: np.ndarray) -> np.ndarray:
     """Give the mel-frequency cepstral coefficients [shape=(MFCCS, frames)] of levels within 80 dB of the loudest."""
     from scipy.fft import dct
 
-    level = 10.0 * np.log10(np.maximum(1e-10, _mel_filters() @ np.square(magnitude).T))
+    level = 10.0 * np.log10(np.maximum(1e-10, mel))
     return dct(np.maximum(level, level.max() - 80.0), axis=0, type=2, norm="ortho")[:MFCCS]
 
 
@@ -160,17 +165,10 @@ def _normalised_difference(frames: np.ndarray, low: int, high: int) -> np.ndarra
     spectrum = rfft(frames, n=size, axis=1)
     alike = irfft(np.square(spectrum.real) + np.square(spectrum.imag), n=size, axis=1)
     energy = np.cumsum(np.square(frames[:, :high]), axis=1)
+    energy[:, 0] = 0.0  # librosa leaves the first sample's square out at the first period; kept, so that values agree
     difference = 2 * (alike[:, :1] - alike[:, 1 : high + 1]) - energy
     mean = np.cumsum(difference, axis=1) / np.arange(1, high + 1)
     return difference[:, low - 1 :] / (mean[:, low - 1 :] + np.finfo(float).tiny)
-
-
-@lru_cache(maxsize=1)
-def _window() -> np.ndarray:
-    """Make the Hann window [shape=(FRAME,)], the same for every clip."""
-    from scipy.signal import get_window
-
-    return get_window("hann", FRAME)
 
 
 @lru_cache(maxsize=1)
@@ -181,7 +179,17 @@ def _hertz() -> np.ndarray:
 
 @lru_cache(maxsize=1)
 def _mel_filters() -> np.ndarray:
-    """Make the mel filter bank [shape=(MEL_BANDS, FRAME // 2 + 1)], the same for every clip."""
-    import librosa
+    """Make the mel filter bank [shape=(MEL_BANDS, FRAME // 2 + 1)], as ``librosa.filters.mel`` does: Slaney's (1998).
 
-    return librosa.filters.mel(sr=SAMPLE_RATE, n_fft=FRAME, n_mels=MEL_BANDS)
+    Triangles of equal area whose corners lie evenly on a scale that is linear up to 1 kHz and logarithmic above.
+    """
+    linear, step = 15.0, np.log(6.4) / 27.0  # 66.7 Hz a mel up to 1 kHz, a factor of 6.4 in 27 mels from there
+    top = linear + np.log(SAMPLE_RATE / 2 / 1000.0) / step
+    mels = np.linspace(0.0, top, MEL_BANDS + 2)
+    corners = np.where(mels < linear, 200.0 / 3 * mels, 1000.0 * np.exp(step * (mels - linear)))
+    width = np.diff(corners)
+    ramps = np.subtract.outer(corners, _hertz())
+    rising, falling = -ramps[:-2] / width[:-1, None], ramps[2:] / width[1:, None]
+    filters = np.maximum(0.0, np.minimum(rising, falling)).astype(np.float32)
+    filters *= (2.0 / (corners[2:] - corners[:-2]))[:, None]
+    return filters

@@ -19,6 +19,7 @@ from functools import lru_cache
 import numpy as np
 
 from precompute.blind.recording import FULL_SCALE, Recording, as_stored, decode
+from precompute.blind.windows import BLACKMAN_HARRIS, HANN, cosine_window
 from precompute.clips import Clip
 
 FLOOR_DB = -120.0
@@ -336,14 +337,12 @@ def _distinct(steps: np.ndarray) -> int:
     return len(np.unique(steps))
 
 
-def _power(steps: np.ndarray, rate: int, seconds: float, overlap: int, kind: str) -> np.ndarray:
+def _power(steps: np.ndarray, rate: int, seconds: float, overlap: int, kind: tuple[float, ...]) -> np.ndarray:
     """Power spectra [shape=(frames, bins)] against that of rounding once, 1/12 of a squared step (white: 1 per bin)."""
-    from scipy.signal import get_window
-
     size = 2 ** round(np.log2(max(seconds * rate, 16)))
     size = max(16, min(size, len(steps)))
     steps = np.pad(steps, (0, max(0, size - len(steps))))
-    window = get_window(kind, size)
+    window = cosine_window(size, kind)
     hop = max(1, size // overlap, len(steps) // max(1, CELLS // size))
     frames = np.lib.stride_tricks.sliding_window_view(steps, size)[::hop]
     power = np.empty((len(frames), size // 2 + 1))
@@ -365,7 +364,7 @@ def _decibel(power: np.ndarray | float) -> np.ndarray:
 def _fine_spectrum(steps: np.ndarray, rate: int) -> np.ndarray:
     """Bands, rounding floors, bandwidth and tilt of the audible frames, or of the louder half if none is."""
     # Hann: the narrowest main lobe, next to the voice's steep edges, whose side lobes have died away far from it.
-    power = _power(steps, rate, LONG_S, 8, "hann")
+    power = _power(steps, rate, LONG_S, 8, HANN)
     bins = power.shape[1]
     share = np.arange(bins) / max(1, bins - 1)
     hertz = share * rate / 2
@@ -427,7 +426,7 @@ def _smooth(power: np.ndarray) -> np.ndarray:
 def _coarse_spectrum(steps: np.ndarray, rate: int) -> np.ndarray:
     """Spectrum of the pauses, holes of the spectrogram and unrest of its highest part."""
     # Blackman-Harris: side lobes 92 dB down everywhere, so that holes are not filled by the voice around them.
-    power = _power(steps, rate, SHORT_S, 2, "blackmanharris")
+    power = _power(steps, rate, SHORT_S, 2, BLACKMAN_HARRIS)
     loudness = power.sum(axis=1)
     pause = _decibel(power[loudness <= np.quantile(loudness, 0.1)].mean(axis=0))
     grid = np.linspace(0, 1, len(pause))

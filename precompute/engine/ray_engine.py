@@ -7,21 +7,20 @@ Ray restarts a worker that is lost and gives it its groups again. The store stay
 
 from __future__ import annotations
 
-import logging
 import os
 import queue
 import threading
 import time
-from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
 
 from precompute.clips import InputError
+from precompute.engine.cluster import connect, pipeline, room
 from precompute.engine.groups import groups, windows
 from precompute.engine.wire import pack_heard, unpack_stats
-from precompute.engine.worker import Worker, WorkerTarget, code_version
+from precompute.engine.worker import WorkerTarget
 from precompute.indicators import TokenStats
 from precompute.work import Heard, Work
 
@@ -215,18 +214,32 @@ class RayEngine:
                 for row in table.to_pylist():
                     self._answers.put(row)
             self._answers.put(RuntimeError("the pipeline has ended"))
-        except BaseException as error:  # noqa: BLE001  told to the thread that runs
+        except Exception as error:  # told to the thread that asks
             self._answers.put(error)
 
     def _stop(self) -> None:
         """End what this engine started: its actors, and the cluster where it is ours."""
+        feed, reader, ours = self._feed, self._reader, self._ours
+        self._feed, self._reader, self._ours = None, None, False
+        if feed is None and not ours:
+            return
         import ray
 
-        if self._feed is not None and ray.is_initialized():
-            ray.kill(self._feed)  # the pipeline cannot go on without it, and takes its workers along
-        if self._reader is not None:
-            self._reader.join(CLOSING)
-        self._feed = self._reader = None
-        if self._ours:
-            ray.shutdown()
-            self._ours = False
+        try:
+            if feed is not None:
+                ray.kill(feed)  # the pipeline cannot go on without it, and takes its workers along
+            if reader is not None:
+                reader.join(CLOSING)
+        finally:
+            if ours:
+                ray.shutdown()
+
+
+def lost(error: BaseException) -> BaseException:
+    """Put what ended the pipeline into one sentence; an error in the code of a worker stays as it is."""
+    import ray
+
+    if isinstance(error, ray.exceptions.RayTaskError):
+        return error
+    reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+    return InputError(f"the workers cannot go on ({reason}); {GOES_ON}")

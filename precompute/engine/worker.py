@@ -25,6 +25,10 @@ TRIES = 3
 """How often a group is begun, and the target loaded in a row, before what ends workers is taken to be the cause."""
 
 
+SCORING = ("clips.py", "indicators.py", "scoring.py", "work.py", "engine/*.py", "targets/*.py")
+"""Files of this package that determine what a worker answers."""
+
+
 @dataclass(frozen=True)
 class WorkerTarget:
     """How a worker loads the target, and which target that has to turn out to be.
@@ -159,7 +163,7 @@ def describe_fatal(works: Sequence[Work]) -> str:
 
 
 def code_version() -> str:
-    """Name the code that determines the scores: this package and the libraries that run the target.
+    """Name the code that determines what a worker answers: `SCORING` and the libraries that run the target.
 
     Returns
     -------
@@ -168,7 +172,7 @@ def code_version() -> str:
     """
     digest = hashlib.sha256()
     root = Path(precompute.__file__).parent
-    for path in sorted(root.rglob("*.py")):
+    for path in sorted(path for pattern in SCORING for path in root.glob(pattern)):
         digest.update(path.relative_to(root).as_posix().encode() + path.read_bytes())
     for package in ("torch", "transformers", "numpy"):
         digest.update(f"{package} {importlib.metadata.version(package)}".encode())

@@ -25,6 +25,8 @@ EMBEDDED: dict[str, str] = {
     "of it word for word.",
     "tiny-music-flamingo": "Music Flamingo in small, trained on the same half A with far less exposure: the weak case.",
     "tiny-audio-flamingo-b": "The first target's recipe trained on the other half B: the unexposed control.",
+    "tiny-audio-flamingo-sounds": "Audio Flamingo 3 in small, trained on half A of the synthetic notes and scenes "
+    "until it recalls most of their captions word for word.",
 }
 """Targets that come with the project, each with a sentence for people."""
 

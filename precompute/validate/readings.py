@@ -15,6 +15,7 @@ from precompute.corpora import core_sounds
 from precompute.indicators import INDICATORS
 from precompute.nulls import permutation_null
 from precompute.statistics.delong import weighted_delong
+from precompute.tables import cells_of
 from precompute.validate.grids import rightly_read
 
 EXPECTED: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
@@ -110,7 +111,7 @@ def read_world(world: str, seed: int, folder: Path) -> dict[str, Any]:
     (target,) = scores["target"].unique()
     scores = attack.membership_scores(scores, {name: attack.dataset_folds(clips)})
     data = evidence.dataset_of(name, clips, 0)
-    cells = results.cells_of(scores)
+    cells = cells_of(scores)
     sample = data.sample
     features = data.matrix(cells["original", 0, "generated"], INDICATORS)
     factor = permutation_null(

@@ -1,0 +1,260 @@
+"""Scored rows, cell by cell: written to Parquet as they come and read back one cell at a time.
+
+A cell holds the rows of one dataset, target, condition, realization and scored text. An audit of many clips has
+millions of rows, and no step needs more than a cell of them at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Protocol
+
+import pandas as pd
+
+from precompute.clips import Cohort
+
+Key = tuple[str, int, str]
+"""Condition, realization, scored text."""
+
+ORIGINAL: Key = ("original", 0, "generated")
+FLUSHED_ROWS = 512
+"""Rows of a cell that are held before they are written."""
+
+KEPT_CELLS = 4
+"""Cells read last that are kept: a step asks for the same ones again and again."""
+
+TEXTS = ("clip_id", "target", "condition", "scored_text", "generated_text")
+TOKEN_KEYS = ("clip_id", "target", "condition", "realization", "scored_text")
+TOKEN_LISTS = ("token", "nll", "entropy", "gap")
+
+
+class Scores(Protocol):
+    """Scored rows of an audit."""
+
+    def pairs(self) -> list[tuple[str, str]]:
+        """Every dataset and target that has rows, by dataset."""
+
+    def cells(self, dataset: str, target: str) -> Mapping[Key, pd.DataFrame]:
+        """Rows of one dataset and target by cell, read when asked for."""
+
+
+class Frame:
+    """Scored rows in one table.
+
+    Parameters
+    ----------
+    rows : pd.DataFrame
+        Rows of ``scores.parquet``.
+    """
+
+    def __init__(self, rows: pd.DataFrame) -> None:
+        self.rows = rows
+
+    def pairs(self) -> list[tuple[str, str]]:
+        """Give every dataset and target, datasets in order of appearance."""
+        found = self.rows[["dataset", "target"]].drop_duplicates()
+        return [(str(name), str(t)) for name, part in found.groupby("dataset", sort=False) for t in part["target"]]
+
+    def cells(self, dataset: str, target: str) -> Mapping[Key, pd.DataFrame]:
+        """Split the rows of one dataset and target by cell."""
+        rows = self.rows[(self.rows["dataset"] == dataset) & (self.rows["target"] == target)]
+        return cells_of(rows)
+
+
+def cells_of(rows: pd.DataFrame) -> dict[Key, pd.DataFrame]:
+    """Rows of one dataset and target by condition, realization and scored text."""
+    groups = rows.groupby(["condition", "realization", "scored_text"], sort=False)
+    return {(str(key[0]), int(key[1]), str(key[2])): cell for key, cell in groups}
+
+
+def chosen(cells: Mapping[Key, pd.DataFrame], condition: str, scored_text: str) -> list[pd.DataFrame]:
+    """Read the cells of one condition and scored text, a realization each."""
+    return [cells[key] for key in cells if (key[0], key[2]) == (condition, scored_text)]
+
+
+def scores_of(scores: pd.DataFrame | Scores) -> Scores:
+    """Take a table of scored rows for what it is."""
+    return Frame(scores) if isinstance(scores, pd.DataFrame) else scores
+
+
+def without(scores: pd.DataFrame | Scores, targets: Collection[str]) -> list[tuple[str, str]]:
+    """Pairs of dataset and target but for some targets."""
+    return [pair for pair in scores_of(scores).pairs() if pair[1] not in targets]
+
+
+class Writer:
+    """Writes rows of one layout to a Parquet file as they come.
+
+    Parameters
+    ----------
+    path : Path
+    lists : bool
+        Whether the columns of `TOKEN_LISTS` hold lists (rows of ``tokens.parquet``) or numbers.
+    """
+
+    def __init__(self, path: Path, lists: bool = False) -> None:
+        self._path, self._lists = path, lists
+        self._held: list[Mapping[str, Any]] = []
+        self._file: Any = None
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        """Take a row; rows are written in groups."""
+        self._held.append(row)
+        if len(self._held) >= FLUSHED_ROWS:
+            self._flush()
+
+    def close(self) -> None:
+        """Write what is held, and end the file."""
+        self._flush()
+        if self._file is not None:
+            self._file.close()
+
+    def _flush(self) -> None:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        if not self._held:
+            return
+        if self._file is None:
+            schema = pa.schema([(name, self._type(name)) for name in self._held[0]])
+            self._file = pq.ParquetWriter(self._path, schema, compression="zstd")
+        schema = self._file.schema
+        columns = [pa.array([row[f.name] for row in self._held], f.type, from_pandas=True) for f in schema]
+        self._file.write_table(pa.Table.from_arrays(columns, schema=schema))
+        self._held = []
+
+    def _type(self, column: str) -> Any:
+        import pyarrow as pa
+
+        if self._lists and column in TOKEN_LISTS:
+            return pa.list_(pa.string() if column == "token" else pa.float32())
+        types = dict.fromkeys(TEXTS, pa.string()) | {"realization": pa.int64(), "trained": pa.bool_()}
+        return types.get(column, pa.float64())
+
+
+class Scored:
+    """Scored rows of an audit, in a folder with a file for each cell.
+
+    Parameters
+    ----------
+    folder : Path
+        Of this audit alone; emptied by whoever made it.
+    cohorts : sequence of Cohort
+        Which clips stand in which dataset, under which label: rows are kept once for all datasets that share a clip.
+    """
+
+    def __init__(self, folder: Path, cohorts: Sequence[Cohort]) -> None:
+        self._folder = folder
+        self._lists = {
+            cohort.name: pd.DataFrame(
+                {"clip_id": [c.clip_id for c in cohort.clips], "dataset": cohort.name, "label": cohort.labels}
+            )
+            for cohort in cohorts
+        }
+        self._keys: dict[str, list[Key]] = {}
+        self._added: dict[tuple[str, str, Key], pd.DataFrame] = {}
+        self._given: dict[tuple[str, str], pd.DataFrame] = {}
+        self._read = lru_cache(maxsize=KEPT_CELLS)(self._read_file)
+
+    def write(self, target: str, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Write the rows of one target, each to its cell.
+
+        Parameters
+        ----------
+        target : str
+        rows : iterable of mapping
+            Rows of ``scores.parquet`` without dataset and label.
+        """
+        writers: dict[Key, Writer] = {}
+        number = len(self._keys)
+        try:
+            for row in rows:
+                key = (str(row["condition"]), int(row["realization"]), str(row["scored_text"]))
+                if key not in writers:
+                    writers[key] = Writer(self._path(number, len(writers)))
+                writers[key].add(row)
+        finally:
+            for writer in writers.values():
+                writer.close()
+        self._keys[target] = list(writers)
+
+    def give(self, target: str, rows: pd.DataFrame) -> None:
+        """Take scores of a target that were made elsewhere."""
+        for dataset, part in rows.groupby("dataset", sort=False):
+            self._given[str(dataset), target] = part
+
+    def add(self, dataset: str, target: str, key: Key, columns: pd.DataFrame) -> None:
+        """Add columns, indexed by clip_id, to a cell."""
+        known = self._added.get((dataset, target, key))
+        self._added[dataset, target, key] = columns if known is None else known.join(columns)
+
+    def pairs(self) -> list[tuple[str, str]]:
+        """Give every dataset and target; see `Scores`."""
+        given = list(dict.fromkeys(target for _, target in self._given))
+        return [(dataset, target) for dataset in self._lists for target in [*self._keys, *given]]
+
+    def cells(self, dataset: str, target: str) -> Mapping[Key, pd.DataFrame]:
+        """Give the cells of one dataset and target; see `Scores`."""
+        given = self._given.get((dataset, target))
+        return _Cells(self, dataset, target, self._keys[target] if given is None else list(cells_of(given)))
+
+    def cell(self, dataset: str, target: str, key: Key) -> pd.DataFrame:
+        """Read one cell, with every column added to it."""
+        if (dataset, target) in self._given:
+            rows = cells_of(self._given[dataset, target])[key]
+        else:
+            number = list(self._keys).index(target)
+            kept = self._read(number, self._keys[target].index(key))
+            rows = self._lists[dataset].merge(kept, on="clip_id", how="inner")
+        added = self._added.get((dataset, target, key))
+        return rows if added is None else rows.join(added, on="clip_id")
+
+    def column(self, target: str, key: Key, name: str) -> pd.Series:
+        """Read one column of one target's cell for all clips, indexed by clip_id."""
+        path = self._path(list(self._keys).index(target), self._keys[target].index(key))
+        return pd.read_parquet(path, columns=["clip_id", name]).set_index("clip_id")[name]
+
+    def word_errors(self, dataset: str) -> pd.DataFrame:
+        """Read the word error of every text that a target wrote about a dataset, with what names its row."""
+        parts = []
+        for target, keys in self._keys.items():
+            for condition, realization, text in keys:
+                if text != "generated":
+                    continue
+                part = self._lists[dataset].join(self.column(target, (condition, realization, text), "wer"), "clip_id")
+                parts.append(part.assign(target=target, condition=condition, realization=realization, scored_text=text))
+        return pd.concat(parts, ignore_index=True)
+
+    def _path(self, target: int, cell: int) -> Path:
+        return self._folder / f"{target}-{cell}.parquet"
+
+    def _read_file(self, target: int, cell: int) -> pd.DataFrame:
+        rows = pd.read_parquet(self._path(target, cell))
+        rows["n_tokens"] = rows["n_tokens"].astype("Int64" if rows["n_tokens"].isna().any() else "int64")
+        return rows.astype({"trained": "boolean"})
+
+
+class _Cells(Mapping[Key, pd.DataFrame]):
+    """Cells of one dataset and target, each read when asked for."""
+
+    def __init__(self, scored: Scored, dataset: str, target: str, keys: Sequence[Key]) -> None:
+        self._scored, self._of, self._keys = scored, (dataset, target), list(keys)
+
+    def __getitem__(self, key: Key) -> pd.DataFrame:
+        if key not in self._keys:
+            raise KeyError(key)
+        return self._scored.cell(*self._of, key)
+
+    def __iter__(self) -> Iterator[Key]:
+        return iter(self._keys)
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+
+def rows_of(scores: Scores) -> Iterator[pd.DataFrame]:
+    """Every row, a cell at a time, by dataset and target."""
+    for dataset, target in scores.pairs():
+        yield from scores.cells(dataset, target).values()
