@@ -14,7 +14,9 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 PACKAGES := $(shell cat packages.txt)
 TEST_PACKAGES := chromium
 EMBEDDED := --dataset core-clean --dataset core-shift --dataset core-both --dataset core-unseen \
+	--dataset notes --dataset scenes \
 	--target tiny-audio-flamingo --target tiny-music-flamingo --target tiny-audio-flamingo-b \
+	--target tiny-audio-flamingo-sounds \
 	--reference-target tiny-audio-flamingo-b
 WHOLE := $(if $(wildcard bundles/full/audit.json),bundles/full)
 # What a bundle is computed by: a newer version of the code looks at it again, and the cache keeps that short.

@@ -57,13 +57,18 @@ def parser() -> argparse.ArgumentParser:
     audit.add_argument("--recipe", metavar="NAME|JSON", help="targets, datasets and settings of one file; `paper`")
     audit.add_argument("--reference-target", metavar="NAME|DIR|HUB_ID", help="a target that never met these members")
     audit.add_argument("--scores", type=Path, metavar="CSV", help="scores made elsewhere: clip_id or file_name, score")
-    audit.add_argument("--out", type=Path, required=True, metavar="BUNDLE")
+    audit.add_argument("--columns", metavar="OURS=THEIRS,...", help="what a list calls our columns: text=sentence,...")
+    audit.add_argument("--out", type=Path, metavar="BUNDLE", help="needed but for --dry-run")
     audit.add_argument("--cache", type=Path, default=Path(".cache/audit"), metavar="DIR")
     audit.add_argument("--conditions", metavar="a,b,...", help="default: all; `conditions` lists them")
     audit.add_argument("--limit", type=positive, metavar="N", help="clips per class and dataset, drawn from the seed")
     audit.add_argument("--batch-size", type=positive, metavar="N", help="clips read together; default: by the memory")
     audit.add_argument("--protocol", choices=("single-pass", "two-pass"), default="single-pass")
-    audit.add_argument("--engine", choices=("local",), default="local", help="where the work runs")
+    audit.add_argument("--engine", choices=("local", "ray"), default="local", help="where the work runs")
+    audit.add_argument(
+        "--workers", type=positive, metavar="N", help="of --engine ray; default: one a GPU, or one a core"
+    )
+    audit.add_argument("--ray-address", metavar="ADDRESS", help="of a running cluster; default: one of its own, here")
     audit.add_argument("--device", default="auto", metavar="D")
     audit.add_argument("--dtype", choices=("auto", "float32", "bfloat16", "float16"), help="default: auto")
     audit.add_argument("--attn", metavar="NAME", help="attention of transformers: eager, sdpa, flash_attention_2")
@@ -75,10 +80,16 @@ def parser() -> argparse.ArgumentParser:
     audit.add_argument("--seed", type=int, default=0, metavar="N")
     audit.add_argument("--prompt", metavar="TEXT", help="default: the target's own")
     audit.add_argument("--max-new-tokens", type=positive, metavar="N", help="default: 64")
+    audit.add_argument("--dry-run", action="store_true", help="price the audit: clips, inputs, time, disk, gates")
+    audit.add_argument(
+        "--rate", type=float, metavar="TEXTS_PER_S", help="of --dry-run, where none can be measured here"
+    )
+    audit.add_argument("--json", action="store_true", help="of --dry-run")
     audit.set_defaults(run=run_audit)
 
     check = commands.add_parser("check", help="look a list over before a GPU is spent")
     check.add_argument("manifest", type=Path)
+    check.add_argument("--columns", metavar="OURS=THEIRS,...", help="what the list calls our columns")
     check.set_defaults(run=run_check)
 
     report = commands.add_parser("report", help="print a bundle's tables and verdicts")
@@ -132,10 +143,21 @@ def positive(text: str) -> int:
 
 
 def run_audit(options: argparse.Namespace) -> None:
-    """Run ``audit``."""
+    """Run ``audit``, or price it."""
+    request = request_of(options)
+    if options.dry_run:
+        from precompute.bundle import plain
+        from precompute.estimate import price
+        from precompute.estimate_report import printed
+
+        estimate = price(request, options.rate)
+        print(json.dumps(plain(estimate.as_dict()), indent=1) if options.json else printed(estimate))
+        return
+    if options.out is None:
+        raise InputError("an audit needs --out, the folder of the bundle to write")
     from precompute.audit import run
 
-    print(f"bundle: {run(request_of(options))}")
+    print(f"bundle: {run(request)}")
 
 
 def request_of(options: argparse.Namespace) -> Request:
@@ -144,10 +166,10 @@ def request_of(options: argparse.Namespace) -> Request:
     from precompute.conditions import CONDITIONS
     from precompute.conditions.casting import parse_casting
     from precompute.recipes import load_recipe
+    from precompute.records import parse_columns
     from precompute.scores import Plan
 
     recipe = None if options.recipe is None else load_recipe(options.recipe)
-    asked = vars(options)
     names = tuple(options.conditions.split(",")) if options.conditions else recipe.conditions if recipe else ()
     for name in names:
         if name not in CONDITIONS:
@@ -162,7 +184,7 @@ def request_of(options: argparse.Namespace) -> Request:
         raise InputError("--reference-target is compared with a --target, and none is given")
     if options.scores is not None and not options.scores.is_file():
         raise InputError(f"{options.scores}: no such file")
-    engines = recipe.engines if recipe else {}
+    engines = recipe.engines if recipe and not options.dry_run else {}  # a price needs no place of an engine
     casting = parse_casting(
         options.voices or engines.get("speech"),
         options.sounds or engines.get("sound"),
@@ -182,9 +204,10 @@ def request_of(options: argparse.Namespace) -> Request:
     return Request(
         datasets=datasets,
         targets=targets,
-        out=options.out,
+        out=options.out or Path(),
         cache=options.cache,
         plan=plan,
+        columns=parse_columns(options.columns) if options.columns else {},
         limit=options.limit,
         per_class=recipe.per_class if recipe else {},
         reference=options.reference_target,
@@ -193,16 +216,20 @@ def request_of(options: argparse.Namespace) -> Request:
         device=options.device,
         dtype=options.dtype or (recipe.dtype if recipe else "auto"),
         attention=options.attn,
-        device_map=asked["device_map"],
+        device_map=options.device_map,
         asr_target=options.asr_target,
+        engine=options.engine,
+        workers=options.workers,
+        ray_address=options.ray_address,
     )
 
 
 def run_check(options: argparse.Namespace) -> int:
     """Run ``check``; 1 where there is a problem."""
     from precompute.check import check, printed
+    from precompute.records import parse_columns
 
-    findings = check(options.manifest)
+    findings = check(options.manifest, parse_columns(options.columns) if options.columns else None)
     print(printed(findings))
     return 1 if findings.problems else 0
 

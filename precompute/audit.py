@@ -19,8 +19,9 @@ import pandas as pd
 from tqdm import tqdm
 
 from precompute import attack, blind, evidence, results
+from precompute.blind.extract import feature_table
 from precompute.bundle import plain, read_bundle, write_audio, write_bundle, write_original
-from precompute.clips import SAMPLE_RATE, Clip, Cohort, InputError, content_hash, read_audio
+from precompute.clips import SAMPLE_RATE, Clip, Cohort, InputError
 from precompute.conditions import CONDITIONS, Rendering
 from precompute.conditions.fidelity import fidelity
 from precompute.conditions.intelligibility import Listener
@@ -29,7 +30,8 @@ from precompute.corpora import find_cohorts, limited
 from precompute.given import given_scores
 from precompute.indicators import TokenStats
 from precompute.rendered import rendered
-from precompute.scores import PROTOCOL_VERSION, Plan, score_clips
+from precompute.scores import PROTOCOL_VERSION, Plan, missing_works, score_clips
+from precompute.scoring import stats_to_arrays
 from precompute.store import Store
 from precompute.tables import ORIGINAL, TOKEN_KEYS, TOKEN_LISTS, Scored, Writer, without
 from precompute.targets import check_name, load_target, target_folder
@@ -69,6 +71,11 @@ class Request:
         See `precompute.targets.load_target`.
     asr_target : str or None
         A target that reads resyntheses, to say whether they can be understood.
+    columns : mapping of str to str
+        What lists call our columns.
+    engine : str
+        ``local``, or ``ray`` with its `workers` (None: as many as there are GPUs or cores) at `ray_address` (None: a
+        cluster of its own on this machine).
     """
 
     datasets: tuple[str, ...]
@@ -86,6 +93,10 @@ class Request:
     attention: str | None = None
     device_map: str | None = None
     asr_target: str | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
+    engine: str = "local"
+    workers: int | None = None
+    ray_address: str | None = None
 
     @property
     def names(self) -> list[str]:
@@ -125,7 +136,7 @@ def run(request: Request) -> Path:
     clips = unique_clips(cohorts)
     brought = [] if request.scores is None else given_scores(request.scores, cohorts)
     with Store(request.cache) as store, Studio(request.device) as studio, scratch(request.cache) as parts:
-        features, hashes = blind_features(clips, store)
+        features, hashes = feature_table(clips, store)
         scores, tokens, targets = Scored(parts, cohorts), Writer(parts / "tokens.parquet", lists=True), []
         for name in request.names:
             targets.append(score_target(name, clips, request, store, studio, scores, tokens))
@@ -227,7 +238,9 @@ def add_adjustment(scores: Scored, blind_table: pd.DataFrame, findings: evidence
 def cohorts_of(request: Request) -> list[Cohort]:
     """Draw every cohort that an audit is asked for, each class limited as asked."""
     drawn = {name: request.limit or request.per_class.get(name) for name in request.datasets}
-    found = [cohort for name, most in drawn.items() for cohort in find_cohorts(name, request.seed, most)]
+    found = [
+        cohort for name, most in drawn.items() for cohort in find_cohorts(name, request.seed, most, request.columns)
+    ]
     return [limited(cohort, request.limit, request.seed) for cohort in found]
 
 
@@ -294,36 +307,6 @@ def is_finished(out: Path, fingerprint: str) -> bool:
         return False
 
 
-def blind_features(clips: Sequence[Clip], store: Store) -> tuple[pd.DataFrame, dict[str, str]]:
-    """Phase 1: data-intrinsic features of every clip, cached by content.
-
-    Returns
-    -------
-    tuple of (pd.DataFrame, dict of str to str)
-        Features, indexed by clip_id; and the hash of each clip's audio, by which copies are known.
-    """
-    rows, hashes = {}, {}
-    for clip in tqdm(clips, desc="blind features", unit="clip", disable=None):
-        samples = read_audio(clip)
-        state = clip.path.stat()
-        hashes[clip.clip_id] = content_hash(samples)
-        key = store.key(
-            kind="blind",
-            version=blind.VERSION,
-            audio=hashes[clip.clip_id],
-            size=state.st_size,
-            text=clip.text,
-            suffix=clip.path.suffix,
-            span=[clip.start, clip.end],
-        )
-        value = store.get(key)
-        if value is None:
-            value = {"features": json.dumps(blind.features(clip, samples))}
-            store.put_many({key: value})
-        rows[clip.clip_id] = json.loads(str(value["features"]))
-    return pd.DataFrame.from_dict(rows, orient="index"), hashes
-
-
 def score_target(
     name: str,
     clips: Sequence[Clip],
@@ -345,6 +328,8 @@ def score_target(
     cells = sum(plan.texts_per_clip() if clip.text else 2 * len(plan.inputs()) - 1 for clip in clips)
     if target.access != "weights":
         cells = len(plan.inputs()) * len(clips)
+    if request.engine == "ray":
+        fill(name, target, clips, request, store, studio)
     with tqdm(total=cells, desc=target.id, unit="text", smoothing=0.05, disable=None) as bar:
 
         def rows() -> Iterator[dict[str, Any]]:
@@ -367,6 +352,26 @@ def score_target(
         "trained_on": None if exposure is None else str(exposure),
         "half": None if exposure is None else exposure.half,
     }
+
+
+def fill(name: str, target: Target, clips: Sequence[Clip], request: Request, store: Store, studio: Studio) -> None:
+    """Put what the store lacks of one target into it, by workers of a Ray cluster.
+
+    Nobody else writes to the store: workers send back token statistics and nothing more.
+    """
+    from precompute.engine.ray_engine import RayEngine
+    from precompute.engine.worker import WorkerTarget
+
+    if target.access != "weights":
+        raise InputError(f"{target.id}: --engine ray spreads models, and this one is behind an endpoint")
+    plan = request.plan
+    how = (request.device, request.attention, request.device_map, plan.protocol, plan.batch_size)
+    load = WorkerTarget(name, target.revision, target.dtype, *how)
+    with RayEngine(load, request.workers, address=request.ray_address) as engine:
+        for stage, what in ((1, "original audio"), (2, "other audio")):
+            with tqdm(total=len(clips), desc=f"{target.id}, {what}", unit="clip", disable=None) as bar:
+                for done in engine.run(missing_works(stage, target, clips, plan, store, bar.update, studio)):
+                    store.put_many({key: stats_to_arrays(stats) for key, stats in done.items()})
 
 
 def token_columns(stats: TokenStats) -> dict[str, list[Any]]:

@@ -31,7 +31,10 @@ CLASS_FOLDERS = {"member": "member", "members": "member", "non-member": "non-mem
 AUDIO_ENDINGS = (".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".aif", ".aiff", ".au", ".caf", ".w64", ".rf64")
 """Endings of files that libsndfile decodes, for folders that have no list."""
 
-SIGNATURES = ((b"RIFF", ".wav"), (b"fLaC", ".flac"), (b"OggS", ".ogg"), (b"ID3", ".mp3"), (b"FORM", ".aiff"))
+SIGNATURES = (
+    *((b"RIFF", ".wav"), (b"fLaC", ".flac"), (b"OggS", ".ogg"), (b"FORM", ".aiff"), (b"ID3", ".mp3")),
+    *((bytes([0xFF, second]), ".mp3") for second in (0xFB, 0xFA, 0xF3, 0xF2)),
+)
 """First bytes of encoded audio, and the ending that goes with them."""
 
 BATCH = 64

@@ -136,7 +136,7 @@ def test_scores_named_like_a_scored_target_are_refused(tmp_path, monkeypatch):
     for name in ("check_name", "check_cohorts", "write_listening_audio"):
         monkeypatch.setattr(audit, name, lambda *_: None)
     monkeypatch.setattr(audit, "fingerprint_of", lambda *_: "")
-    monkeypatch.setattr(audit, "blind_features", lambda *_: (pd.DataFrame(), {}))
+    monkeypatch.setattr(audit, "feature_table", lambda *_: (pd.DataFrame(), {}))
     monkeypatch.setattr(audit, "score_target", lambda *_: described)
     plan = audit.Plan(("original",))
     request = audit.Request(("a",), ("mine",), tmp_path / "b", tmp_path / "c", plan, scores=tmp_path / "mine.csv")

@@ -1,5 +1,6 @@
 """Lists of clips: every form gives the same cohort, and what is not understood is refused with its row."""
 
+import io
 import json
 
 import numpy as np
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from precompute.clips import InputError
 from precompute.manifest import MIN_PER_CLASS, STEPS, Problems, load_manifest, understood_rows
-from precompute.records import COLUMNS, parse_columns
+from precompute.records import COLUMNS, parse_columns, written_out
 
 RNG = np.random.default_rng(0)
 
@@ -237,6 +238,26 @@ def test_audio_inside_a_parquet_table_is_written_out_once_under_its_content(tmp_
     times = [path.stat().st_mtime_ns for path in files]
     load_manifest(tmp_path / "list.parquet")
     assert [path.stat().st_mtime_ns for path in files] == times
+
+
+@pytest.mark.parametrize(
+    ("how", "ending"),
+    [
+        ({"format": "WAV"}, ".wav"),
+        ({"format": "FLAC"}, ".flac"),
+        ({"format": "OGG", "subtype": "OPUS"}, ".ogg"),
+        ({"format": "MP3", "subtype": "MPEG_LAYER_III"}, ".mp3"),
+        ({"format": "AIFF"}, ".aiff"),
+        ({"format": "AU"}, ".au"),
+    ],
+)
+def test_audio_without_a_name_gets_the_ending_of_its_format_or_of_its_name(data_folder, how, ending):
+    file = io.BytesIO()
+    soundfile.write(file, RNG.uniform(-0.5, 0.5, 8000), 16000, **how)
+    path = written_out(file.getvalue(), "x.AU" if ending == ".au" else "")
+    assert path.suffix == ending and path.is_relative_to(data_folder)
+    assert soundfile.info(path).samplerate in (16000, 48000)  # Opus is always read at 48 kHz
+    assert path.stat().st_mode & 0o777 == 0o644
 
 
 def test_an_audio_column_without_bytes_gives_its_path(tmp_path):

@@ -194,7 +194,9 @@ def test_notes_are_rendered_once_and_halved_within_each_instrument(few, monkeypa
     half_a, half_b = notes.halves()
     assert {clip.path.parent for clip in cohort.clips} == {few / "notes-v1"}
     assert all(len(read_audio(clip)) == 3 * SAMPLE_RATE for clip in cohort.clips[:5])
-    assert Counter(clip.group for clip in half_a) == Counter(clip.group for clip in half_b) == Counter(list(INSTRUMENTS))
+    assert (
+        Counter(clip.group for clip in half_a) == Counter(clip.group for clip in half_b) == Counter(list(INSTRUMENTS))
+    )
     inside = {clip.clip_id for clip in half_a}
     assert [clip.clip_id in inside for clip in cohort.clips] == [label == 1 for label in cohort.labels]
     assert "SYNTHETIC" in cohort.title and "GPL-2.0" in cohort.licence

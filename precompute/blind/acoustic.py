@@ -69,8 +69,9 @@ def _frame_measures(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     padded = np.pad(samples, FRAME // 2)
     frames = _framed(padded, HOP)
     loudness = np.sqrt(np.mean(_framed(np.square(padded), HOP), axis=1))
-    mel, *shapes = map(np.hstack, zip(*_spectral(frames), strict=True))
-    series = [_mfccs(mel), *shapes, loudness, _zero_crossings(samples)]
+    power = np.empty((len(frames), FRAME // 2 + 1), dtype=np.float32)
+    shapes = np.hstack(list(_shapes(frames, power)))
+    series = [_mfccs(power), shapes, loudness, _zero_crossings(samples)]
     return np.vstack(series).astype(float), _pitch(padded, loudness)
 
 
@@ -79,21 +80,24 @@ def _framed(values: np.ndarray, hop: int) -> np.ndarray:
     return np.lib.stride_tricks.sliding_window_view(values, FRAME)[::hop]
 
 
-def _spectral(frames: np.ndarray) -> Iterator[tuple[np.ndarray, ...]]:
-    """Give mel spectra [shape=(MEL_BANDS, n)], centres, widths and roll-offs [shape=(n,)], a few frames at a time."""
+def _shapes(frames: np.ndarray, power: np.ndarray) -> Iterator[np.ndarray]:
+    """Give centre, width and roll-off of spectra [shape=(3, n)], a few frames at a time, and fill in their power."""
     from scipy.fft import rfft
 
     for first in range(0, len(frames), AT_ONCE):
-        spectrum = rfft(frames[first : first + AT_ONCE] * cosine_window(FRAME, HANN), axis=1)
+        part = slice(first, first + AT_ONCE)
+        spectrum = rfft(frames[part] * cosine_window(FRAME, HANN), axis=1)
         magnitude = np.abs(spectrum.astype(np.complex64))
-        yield _mel_filters() @ np.square(magnitude).T, *_spread(magnitude), _rolloff(magnitude)
+        np.square(magnitude, out=power[part])
+        yield np.vstack([*_spread(magnitude), _rolloff(magnitude)])
 
 
-def _mfccs(mel: np.ndarray) -> np.ndarray:
+def _mfccs(power: np.ndarray) -> np.ndarray:
     """Give the mel-frequency cepstral coefficients [shape=(MFCCS, frames)] of levels within 80 dB of the loudest."""
     from scipy.fft import dct
 
-    level = 10.0 * np.log10(np.maximum(1e-10, mel))
+    # One product for all frames: in parts its float32 sums would be rounded otherwise.
+    level = 10.0 * np.log10(np.maximum(1e-10, _mel_filters() @ power.T))
     return dct(np.maximum(level, level.max() - 80.0), axis=0, type=2, norm="ortho")[:MFCCS]
 
 

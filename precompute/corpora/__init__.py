@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,9 @@ EMBEDDED = {**core_sounds.COHORTS, **notes.COHORTS, **scenes.COHORTS}
 """Embedded cohorts by name; each value is a function that draws the cohort."""
 
 
-def find_cohorts(name: str, seed: int = 0, per_class: int | None = None) -> list[Cohort]:
+def find_cohorts(
+    name: str, seed: int = 0, per_class: int | None = None, columns: Mapping[str, str] | None = None
+) -> list[Cohort]:
     """Resolve a ``--dataset`` argument.
 
     Parameters
@@ -28,6 +31,8 @@ def find_cohorts(name: str, seed: int = 0, per_class: int | None = None) -> list
         Of the draw from a corpus larger than what is wanted.
     per_class : int or None
         Clips per class to draw from such a corpus; None takes its own number. The others come whole, see `limited`.
+    columns : mapping of str to str or None
+        What a list calls our columns, where it has other names for them.
 
     Returns
     -------
@@ -46,7 +51,7 @@ def find_cohorts(name: str, seed: int = 0, per_class: int | None = None) -> list
     if Path(name).exists():
         from precompute.manifest import load_manifest
 
-        return load_manifest(Path(name))
+        return load_manifest(Path(name), columns)
     raise InputError(
         f"no such dataset: {name} is neither a list of clips, nor embedded ({', '.join(EMBEDDED)}), nor one of "
         f"{', '.join(CORPORA)}, nor hf:owner/name"
