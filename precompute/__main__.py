@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from precompute.clips import InputError
 
 if TYPE_CHECKING:
-    from precompute.audit import Request
+    from precompute.request import Request
 
 TARGET_HELP = "`targets` lists what can be audited; behind an endpoint the key is read from AUDIT_API_KEY"
 
@@ -162,11 +162,11 @@ def run_audit(options: argparse.Namespace) -> None:
 
 def request_of(options: argparse.Namespace) -> Request:
     """Read what an audit is asked for; a recipe gives what the command line does not."""
-    from precompute.audit import Request
     from precompute.conditions import CONDITIONS
     from precompute.conditions.casting import parse_casting
     from precompute.recipes import load_recipe
     from precompute.records import parse_columns
+    from precompute.request import Request
     from precompute.scores import Plan
 
     recipe = None if options.recipe is None else load_recipe(options.recipe)

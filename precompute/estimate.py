@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from precompute.audit import Request
 from precompute.clips import SAMPLE_RATE, Clip, InputError
 from precompute.conditions import CONDITIONS
 from precompute.downloads import Place, whereabouts
 from precompute.rates import Rate, kept_share, measured_blind, measured_rate, spread
+from precompute.request import Request
 from precompute.scores import Plan
 from precompute.shares import FLAC, Share, shares_of
 from precompute.store import Store

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from precompute.audit import Request, check_cohorts, cohorts_of, unique_clips
 from precompute.clips import SAMPLE_RATE, Clip, Cohort, InputError
 from precompute.corpora import hub
 from precompute.corpora.hub_draw import OVERSAMPLE, folder_of
+from precompute.request import Request, check_cohorts, cohorts_of, unique_clips
 
 if TYPE_CHECKING:
     import soundfile

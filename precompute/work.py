@@ -129,6 +129,7 @@ def execute(target: Target, works: Iterable[Work], size: BatchSize | None = None
             prepared = _prepare(pool, target, next_batch(waiting, size.rows)[0])
             yield _within_memory(target, batch, size)
             size.grow(_peak_share(target) if len(batch) == size.rows else None)
+    _forget(target)  # nothing that was read is asked about again
 
 
 def heard_once(works: Iterable[Work]) -> list[Heard]:
@@ -218,10 +219,14 @@ def _free(target: Target) -> None:
     """Give back what the target remembers, so that smaller batches have the whole memory."""
     import torch
 
-    if forget := getattr(target, "forget", None):
-        forget()
+    _forget(target)
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
+
+
+def _forget(target: Target) -> None:
+    if forget := getattr(target, "forget", None):
+        forget()
 
 
 def _peak_share(target: Target) -> float | None:

@@ -12,7 +12,6 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from precompute.audit import Request
 from precompute.clips import InputError
 from precompute.corpora import find_cohorts, limited
 from precompute.downloads import whereabouts
@@ -20,6 +19,7 @@ from precompute.estimate import Cell, cells_of, kept_in, price
 from precompute.estimate_report import aligned, hours, printed, size
 from precompute.rates import kept_share, spread
 from precompute.recipes import load_recipe
+from precompute.request import Request
 from precompute.scores import Plan, score_clips
 from precompute.store import Store
 from precompute.targets import load_target

@@ -13,12 +13,12 @@ from sklearn.metrics import roc_auc_score
 from precompute import attack, evidence, results
 from precompute.adjustment import squares_check
 from precompute.attack import sigmoid
-from precompute.audit import check_cohorts
 from precompute.clips import Clip, Cohort, InputError
 from precompute.evidence import added_value, control_rows, dataset_of, reference_rows
 from precompute.given import GIVEN
 from precompute.headline import find_headline, find_overlap
 from precompute.indicators import INDICATORS
+from precompute.request import check_cohorts
 from precompute.statistics.incremental import likelihood_ratio
 from precompute.statistics.multiplicity import holm
 from tests.fake_scores import FakeDataset, fake_audit, fake_clips, few_draws

@@ -15,6 +15,8 @@ from precompute.bundle import Bundle, read_bundle
 from precompute.clips import Clip, Cohort, InputError
 from precompute.given import GIVEN, given_scores
 from precompute.indicators import INDICATORS
+from precompute.request import Request
+from precompute.scores import Plan
 
 ROOT = Path(__file__).parents[1]
 
@@ -132,14 +134,14 @@ def test_scores_named_like_a_scored_target_are_refused(tmp_path, monkeypatch):
 
     described = {"id": "mine", "family": "given scores"}
     monkeypatch.setattr(audit, "given_scores", lambda *_: [(pd.DataFrame(), described)])
-    monkeypatch.setattr(audit, "find_cohorts", lambda *_: [cohort()])
+    monkeypatch.setattr(audit, "cohorts_of", lambda *_: [cohort()])
     for name in ("check_name", "check_cohorts", "write_listening_audio"):
         monkeypatch.setattr(audit, name, lambda *_: None)
     monkeypatch.setattr(audit, "fingerprint_of", lambda *_: "")
     monkeypatch.setattr(audit, "feature_table", lambda *_: (pd.DataFrame(), {}))
     monkeypatch.setattr(audit, "score_target", lambda *_: described)
-    plan = audit.Plan(("original",))
-    request = audit.Request(("a",), ("mine",), tmp_path / "b", tmp_path / "c", plan, scores=tmp_path / "mine.csv")
+    plan = Plan(("original",))
+    request = Request(("a",), ("mine",), tmp_path / "b", tmp_path / "c", plan, scores=tmp_path / "mine.csv")
     with pytest.raises(InputError, match="mine is the name of a target scored here"):
         audit.run(request)
 

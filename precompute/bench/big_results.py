@@ -90,7 +90,8 @@ class Findings:
             for target, found in self.members.items()
             for a in found
             for b in found
-            if (n := len(found[a])) and (value := 0.5 + 0.4 * np.tanh(found[a].mean() - found[b].mean() + 0.2 * (a == b)))
+            if (n := len(found[a]))
+            and (value := 0.5 + 0.4 * np.tanh(found[a].mean() - found[b].mean() + 0.2 * (a == b)))
         ]
         return self.found
 

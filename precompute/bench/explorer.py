@@ -207,7 +207,9 @@ def _browser() -> Iterator[Any]:
     try:
         from playwright.sync_api import Error, sync_playwright
     except ImportError as error:
-        raise InputError("the explorer's pages are timed with the package playwright: pip install playwright") from error
+        raise InputError(
+            "the explorer's pages are timed with the package playwright: pip install playwright"
+        ) from error
     with sync_playwright() as playwright:
         try:
             browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=list(FLAGS))

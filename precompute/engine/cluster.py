@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 from typing import TYPE_CHECKING, Any
 
 from precompute.clips import InputError
@@ -34,8 +35,7 @@ def connect(address: str, workers: int | None) -> bool:
     InputError
         If Ray is not installed, or there is no cluster at the address.
     """
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # read by every process that Ray starts, as the next is
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # read by every process that Ray starts
     try:
         import ray
         import ray.data
@@ -48,11 +48,29 @@ def connect(address: str, workers: int | None) -> bool:
     if address == "local":
         size = {"num_cpus": max(os.cpu_count() or 1, CPUS_PER_WORKER * (workers or 1)), "include_dashboard": False}
     try:
+        if address not in ("local", "auto"):
+            knock(address)
         ray.init(address, logging_level=logging.ERROR, log_to_driver=False, **size)
-    except (ConnectionError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
+    except (OSError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
         raise InputError(f"no Ray cluster can be used at {address} ({reason})") from error
     return True
+
+
+def knock(address: str) -> None:
+    """See whether anything listens at ``host:port``: where nothing does, Ray tries for a quarter of an hour.
+
+    Raises
+    ------
+    OSError
+        If nothing does.
+    ValueError
+        If that is no ``host:port``.
+    """
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit():
+        raise ValueError("neither auto nor host:port")
+    socket.create_connection((host, int(port)), timeout=10).close()
 
 
 def quiet() -> None:

@@ -35,7 +35,7 @@ LOGITS_AT_ONCE = 2**26
 """Largest number of logits (rows x positions x vocabulary) in memory while given text is scored."""
 LOGITS_REDUCED_AT_ONCE = 2**22
 """Largest number of logits reduced to statistics together on a CPU: their intermediate values fit its cache better."""
-PREFILL_BYTES = 2**30
+PREFILL_BYTES = 2**28
 """Memory for the read-in inputs kept between calls: several texts are scored under one audio."""
 
 
