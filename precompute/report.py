@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from precompute import published
 from precompute.clips import InputError
+from precompute.conditions.fidelity import fidelity_lines
 
 if TYPE_CHECKING:
     from precompute.bundle import Bundle
@@ -86,6 +87,8 @@ def _document(bundle: Bundle, table: Callable[[Rows], str], heading: str) -> str
             rows = _table2(results, dataset, target)
             if len(rows) > 1:
                 parts.append(f"{dataset} x {target}\n\n{table(rows)}")
+    if heard := fidelity_lines(results.get("fidelity") or []):
+        parts += [heading.format("How faithful the resyntheses are"), "\n".join(heard)]
     for title, rows in (
         ("What phase 3 supports", _claims(results)),
         ("Shift adjustment", _adjustment(results)),

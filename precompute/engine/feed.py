@@ -55,6 +55,7 @@ class Feed:
     async def drop(self, number: int) -> None:
         """Forget a group, which was answered or is wanted no more."""
         self._waiting.pop(number, None)
+        self._begun.pop(number, None)
 
     async def begin(self, number: int) -> int:
         """Note that a worker begins a group, and return how many have begun it now."""

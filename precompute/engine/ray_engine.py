@@ -182,6 +182,8 @@ class RayEngine:
             return longest
         if isinstance(answer, BaseException):
             self._answers.put(answer)  # a later run meets it too
+            if is_bug(answer):
+                raise answer
             raise lost(answer) from answer
         sent = out.get(answer["number"])
         if sent is None:  # answered before, or asked by a run that was given up
@@ -235,11 +237,16 @@ class RayEngine:
                 ray.shutdown()
 
 
-def lost(error: BaseException) -> BaseException:
-    """Put what ended the pipeline into one sentence; an error in the code of a worker stays as it is."""
+def is_bug(error: BaseException) -> bool:
+    """Whether code of ours failed in a worker, rather than a worker or a machine."""
     import ray
 
-    if isinstance(error, ray.exceptions.RayTaskError):
-        return error
-    reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
-    return InputError(f"the workers cannot go on ({reason}); {GOES_ON}")
+    return isinstance(error, ray.exceptions.RayTaskError)
+
+
+def lost(error: BaseException) -> InputError:
+    """Put what keeps workers from going on into one sentence."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    # Ray says first what happened; where a worker could not be built, the reason is the last line of a traceback.
+    reason = lines[-1] if "creation task" in lines[0] else lines[0]
+    return InputError(f"the workers cannot go on ({reason.rstrip('.')}); {GOES_ON}")

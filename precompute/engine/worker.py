@@ -133,7 +133,7 @@ class Worker:
         number = row["number"][0].as_py()
         works = unpack_works(group) if (group := row["group"][0].as_py()) else []
         problem, stats = self._problem, b""
-        if problem is None and ray.get(self._feed.begin.remote(number)) > TRIES:
+        if problem is None and works and ray.get(self._feed.begin.remote(number)) > TRIES:
             problem = describe_fatal(works)
         if problem is None:
             try:
