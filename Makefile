@@ -14,10 +14,10 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 PACKAGES := $(shell cat packages.txt)
 TEST_PACKAGES := chromium
 EMBEDDED := --dataset core-clean --dataset core-shift --dataset core-both --dataset core-unseen \
-	--dataset notes --dataset scenes \
 	--target tiny-audio-flamingo --target tiny-music-flamingo --target tiny-audio-flamingo-b \
-	--target tiny-audio-flamingo-sounds \
 	--reference-target tiny-audio-flamingo-b
+SOUNDS := --dataset notes --dataset scenes --target tiny-audio-flamingo-sounds --target tiny-audio-flamingo \
+	--reference-target tiny-audio-flamingo
 WHOLE := $(if $(wildcard bundles/full/audit.json),bundles/full)
 # What a bundle is computed by: a newer version of the code looks at it again, and the cache keeps that short.
 SOURCES := $(shell find precompute -name '*.py' -o -name '*.json' -o -name '*.safetensors')
@@ -26,12 +26,13 @@ SOURCES := $(shell find precompute -name '*.py' -o -name '*.json' -o -name '*.sa
 RUNTIME := .venv/installed-$(shell sha256sum < requirements.txt | cut -c1-12)
 TESTING := .venv/installed-$(shell cat requirements*.txt | sha256sum | cut -c1-12)-test
 
-.PHONY: help demo audit setup models test lint packages test-packages clean clean-cache
+.PHONY: help demo audit sounds setup models test lint packages test-packages clean clean-cache
 
 help:
 	@cat <<- 'TEXT'
 	make demo         install what is missing, audit a part of the embedded speech, open the explorer
 	make audit        audit all of the embedded speech; `make demo` shows that bundle from then on
+	make sounds       the same for rendered notes and sound scenes, with captions
 	make test         install what tests need; lint, types, unit, property, end-to-end and browser tests
 	make setup        the environment alone, in .venv
 	make models       what single families of targets and voices need besides, in .venv
@@ -54,6 +55,14 @@ bundles/demo/audit.json: $(SOURCES) | setup
 
 bundles/full/audit.json: $(SOURCES) | setup
 	.venv/bin/python -m precompute audit $(EMBEDDED) --out bundles/full --cache .cache/audit
+	touch $@
+
+# Captions instead of transcripts: rendered notes and scenes, a target that was trained on half of them and one that was not.
+sounds: setup bundles/sounds/audit.json
+	@exec .venv/bin/python app.py --bundle bundles/sounds --port $(PORT)
+
+bundles/sounds/audit.json: $(SOURCES) | setup
+	.venv/bin/python -m precompute audit $(SOUNDS) --limit $(DEMO_LIMIT) --out bundles/sounds --cache .cache/audit
 	touch $@
 
 setup: $(RUNTIME)
@@ -107,7 +116,7 @@ test-packages: packages
 	@$(call install_packages,$(PACKAGES) $(TEST_PACKAGES))
 
 clean:
-	rm -rf .venv .sounds bundles/demo bundles/full .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .sounds bundles/demo bundles/full bundles/sounds .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 clean-cache:

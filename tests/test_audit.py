@@ -251,9 +251,9 @@ def test_a_killed_audit_goes_on_where_it_was_and_a_changed_clip_is_done_alone(tm
 
 
 def test_a_finished_audit_is_not_run_again(bundle_path, capsys, monkeypatch):
-    from precompute import audit
+    from precompute import request
 
-    monkeypatch.setattr(audit, "load_target", lambda *_a, **_k: pytest.fail("a finished audit loaded its target"))
+    monkeypatch.setattr(request, "load_target", lambda *_a, **_k: pytest.fail("a finished audit loaded its target"))
     from tests.conftest import SMALL_AUDIT
 
     again = [*SMALL_AUDIT, "--out", str(bundle_path), "--cache", str(bundle_path.parent / "cache")]

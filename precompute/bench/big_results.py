@@ -144,9 +144,14 @@ class Findings:
         known = {**pair, **p, "tests": len(self.targets), "draws": 999}
         found = decide(
             Evidence(
-                **known,
-                **{"attack": raw, "adjusted": adjusted, "lost": None, "enough_groups": True, "groups": "No groups."},
-                **{"blind": list(self.estimates.items()), "direction": [("generated", raw)]},
+                **known,  # type: ignore[arg-type]
+                attack=raw,
+                adjusted=adjusted,
+                lost=None,
+                enough_groups=True,
+                groups="No groups.",
+                blind=list(self.estimates.items()),
+                direction=[("generated", raw)],
             )
         )
         blind = fields(found.blind, "blind") if found.blind else {}

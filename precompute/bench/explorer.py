@@ -51,10 +51,17 @@ FLAGS = ("--no-sandbox", "--autoplay-policy=no-user-gesture-required")
 WATCH = """
 window.bench = {heard: 0, input: 0};
 const start = AudioBufferSourceNode.prototype.start;
-AudioBufferSourceNode.prototype.start = function (...a) { window.bench.heard = performance.now(); return start.apply(this, a); };
+AudioBufferSourceNode.prototype.start = function (...a) {
+  window.bench.heard = performance.now();
+  return start.apply(this, a);
+};
 addEventListener('pointerdown', () => { window.bench.input = performance.now(); window.bench.heard = 0; }, true);
 """
 """Runs before the page's own scripts: when a pointer went down, and when sound began after it."""
+
+SHOWN = """(k) => window.explorer.panel.player.current === k
+  && document.querySelector('.linked').getAttribute('aria-busy') === 'false'"""
+"""Whether an input is heard and drawn."""
 
 THRESHOLD = """async (moves) => {
   const range = document.querySelector('[data-part="range"]');
@@ -284,21 +291,18 @@ def _click(page: Any, clip: str) -> float | None:
 
 def _swaps(page: Any) -> dict[str, float | None]:
     """Milliseconds from the click on a condition until it sounds, and until the charts show it."""
-    heard, drawn = [], []
     count = page.evaluate("window.explorer.catalog.inputs.length")
     page.wait_for_function(f"() => window.explorer.panel.player.buffers.size === {count}")
-    page.evaluate("() => window.explorer.panel.player.seek(0)")
+    heard, drawn = [], []
     for k in [*range(1, count), 0] * 2:
-        if not page.evaluate("window.explorer.panel.player.playing"):
-            page.locator('[data-part="play"]').click()
+        page.evaluate("() => { const p = window.explorer.panel.player; p.seek(0); return p.playing || p.play(); }")
         page.locator(f'[data-input="{k}"]').click()
-        page.wait_for_function(f"() => window.explorer.panel.player.current === {k} && window.bench.heard")
-        page.wait_for_function("() => document.querySelector('.linked').getAttribute('aria-busy') === 'false'")
+        page.wait_for_function(SHOWN, arg=k)
         bench = page.evaluate("({...window.bench, now: performance.now()})")
-        heard.append(bench["heard"] - bench["input"])
+        heard.append(bench["heard"] - bench["input"] if bench["heard"] else None)
         drawn.append(bench["now"] - bench["input"])
     return {"condition_swap_ms": _median(heard), "condition_drawn_ms": _median(drawn)}
 
 
 if __name__ == "__main__":
-    print(json.dumps(measure_explorer(*(Path(argument) for argument in sys.argv[1:])), indent=1))
+    print(json.dumps(measure_explorer(Path(sys.argv[1])), indent=1))

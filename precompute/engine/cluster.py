@@ -1,4 +1,4 @@
-"""Reaching or starting a Ray cluster, and what runs on it: nothing is reported home, no dashboard, no output of Ray's."""
+"""Reaching or starting a Ray cluster, and what runs on it: nothing is reported home, no dashboard, no output."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ from ray.data.datasource import ReadTask
 
 
 class Feed:
-    """Groups that wait to be done, by number, and how often each was begun. Lives as a Ray actor on the asking machine."""
+    """Groups that wait to be done, by number, and how often each was begun: a Ray actor on the asking machine."""
 
     def __init__(self) -> None:
         self._waiting: dict[int, bytes] = {}

@@ -7,11 +7,12 @@ Ray restarts a worker that is lost and gives it its groups again. The store stay
 
 from __future__ import annotations
 
+import itertools
 import os
 import queue
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
@@ -71,10 +72,9 @@ class RayEngine:
     patience : float
         See `PATIENCE`.
 
-    Raises
-    ------
-    InputError
-        On entry, if Ray is not installed, no cluster is at the address, or it has no room for a worker.
+    Notes
+    -----
+    The first work starts or finds the cluster: an audit whose cache holds everything needs none.
     """
 
     def __init__(
@@ -97,18 +97,11 @@ class RayEngine:
 
     @property
     def workers(self) -> int:
-        """How many workers there are; known once the engine is entered."""
+        """How many workers there are; known once there was a first work."""
         assert self._workers is not None
         return self._workers
 
     def __enter__(self) -> Self:
-        try:
-            self._ours = connect(self._address, self._workers)
-            self._gpus, self._workers = room(self._load, self._gpus, self._workers, self._address == "local")
-            self._start()
-        except BaseException:
-            self._stop()
-            raise
         return self
 
     def __exit__(
@@ -136,8 +129,16 @@ class RayEngine:
         Raises
         ------
         InputError
-            As a worker raised it, or where workers cannot go on.
+            As a worker raised it, or where workers cannot go on: because Ray is not installed, no cluster is at the
+            address or it has no room for a worker, say.
         """
+        works = iter(works)
+        first = next(works, None)
+        if first is None:
+            return
+        if self._feed is None:
+            self._start()
+        works = itertools.chain([first], works)
         out: dict[int, _Sent] = {}
         longest = 0.0
         try:
@@ -168,7 +169,7 @@ class RayEngine:
         sent.numbers.append(number)
         out[number] = sent
 
-    def _answer(self, out: dict[int, _Sent], longest: float) -> Iterator[dict[str, TokenStats]]:
+    def _answer(self, out: dict[int, _Sent], longest: float) -> Generator[dict[str, TokenStats], None, float]:
         """Wait for an answer; where none comes, give out again what is out: its worker may be lost for good.
 
         Returns the longest time that a group has taken so far.
@@ -177,8 +178,8 @@ class RayEngine:
             answer = self._answers.get(timeout=max(self._patience, 4 * longest))
         except queue.Empty:
             if self.workers > 1:
-                for sent in {id(sent): sent for sent in out.values()}.values():
-                    self._send(sent, out)
+                for waiting in {id(one): one for one in out.values()}.values():
+                    self._send(waiting, out)
             return longest
         if isinstance(answer, BaseException):
             self._answers.put(answer)  # a later run meets it too
@@ -197,7 +198,9 @@ class RayEngine:
         return max(longest, time.monotonic() - sent.at)
 
     def _start(self) -> None:
-        """Start the feed, the pipeline and the thread that reads it."""
+        """Start or find the cluster; start the feed, the pipeline and the thread that reads it."""
+        self._ours = connect(self._address, self._workers)
+        self._gpus, self._workers = room(self._load, self._gpus, self._workers, self._address == "local")
         import ray
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 

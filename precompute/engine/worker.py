@@ -158,7 +158,7 @@ def describe_fatal(works: Sequence[Work]) -> str:
     seconds = max((len(work.audio) for work in works), default=0) / 16_000
     return (
         f"{TRIES} workers ended, one after the other, while they scored the same {len(works)} texts under audio of up "
-        f"to {seconds:.1f} s, for want of memory as a rule; what was scored is kept, and a smaller --batch-size may help"
+        f"to {seconds:.1f} s, for want of memory as a rule; what was scored is kept; a smaller --batch-size may help"
     )
 
 
