@@ -35,7 +35,7 @@ help:
 	make sounds       the same for rendered notes and sound scenes, with captions
 	make test         install what tests need; lint, types, unit, property, end-to-end and browser tests
 	make setup        the environment alone, in .venv
-	make models       what single families of targets and voices need besides, in .venv
+	make models       what single families of targets, voices and the ray engine need besides, in .venv
 	make clean        remove the environment and the two embedded bundles; the cache stays
 	make clean-cache  remove the cache of scores, of your own audits too
 	TEXT
@@ -76,7 +76,7 @@ $(TESTING): | .venv/created
 	$(models)
 	touch $(RUNTIME) $@
 
-# What single families of targets and voices need besides; everything else runs without.
+# What single families of targets and voices, and the ray engine, need besides; everything else runs without.
 models: setup
 	$(models)
 
@@ -92,7 +92,7 @@ lint: $(TESTING)
 # Without dependencies, which are listed too: mistral-common caps numpy below the version that everything else runs on.
 # torchaudio's compiled part is built for CUDA; without CUDA it cannot be loaded, and nothing here needs it.
 define models
-.venv/bin/python -m pip install --no-deps -r requirements-models.txt
+.venv/bin/python -m pip install --no-deps -r requirements-models.txt -r requirements-ray.txt
 .venv/bin/python -c 'import torchaudio' 2> /dev/null || rm -f .venv/lib/python3*/site-packages/torchaudio/lib/*.so
 endef
 
