@@ -68,7 +68,7 @@ def knock(address: str) -> None:
         If that is no ``host:port``.
     """
     host, _, port = address.rpartition(":")
-    if not host or not port.isdigit():
+    if not host or "/" in host or not port.isdigit():
         raise ValueError("neither auto nor host:port")
     socket.create_connection((host, int(port)), timeout=10).close()
 

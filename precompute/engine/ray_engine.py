@@ -12,7 +12,7 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
@@ -29,7 +29,8 @@ AHEAD = 3
 """Groups on their way per worker: one in work, one at the worker already, one to come."""
 
 PATIENCE = 600.0
-"""Seconds without any answer, at least, after which groups are given out a second time."""
+"""Seconds without any answer, at least, after which groups are given out once more (backup tasks, as in MapReduce: Dean
+and Ghemawat 2004). Ray holds the groups of a worker whose machine is lost until there is another machine for it."""
 
 CLOSING = 20.0
 """Seconds that Ray Data gets to end its threads here."""
@@ -90,6 +91,8 @@ class RayEngine:
         self._gpus = gpus_per_worker
         self._address = address or os.environ.get("RAY_ADDRESS") or "local"
         self._patience = patience
+        self._longest = 0.0  # seconds that a group was out, loading aside
+        self._loaded: float | None = None  # when the first answer came
         self._ours = False
         self._feed: Any = None
         self._reader: threading.Thread | None = None
@@ -140,16 +143,15 @@ class RayEngine:
             self._start()
         works = itertools.chain([first], works)
         out: dict[int, _Sent] = {}
-        longest = 0.0
         try:
             for group in self._grouped(works):
                 while len({id(sent) for sent in out.values()}) >= AHEAD * self.workers:
-                    longest = yield from self._answer(out, longest)
+                    yield from self._answer(out)
                 self._send(_Sent(group, time.monotonic()), out)
                 while not self._answers.empty():
-                    longest = yield from self._answer(out, longest)
+                    yield from self._answer(out)
             while out:
-                longest = yield from self._answer(out, longest)
+                yield from self._answer(out)
         finally:
             for number in out:
                 self._feed.drop.remote(number)
@@ -169,18 +171,15 @@ class RayEngine:
         sent.numbers.append(number)
         out[number] = sent
 
-    def _answer(self, out: dict[int, _Sent], longest: float) -> Generator[dict[str, TokenStats], None, float]:
-        """Wait for an answer; where none comes, give out again what is out: its worker may be lost for good.
-
-        Returns the longest time that a group has taken so far.
-        """
+    def _answer(self, out: dict[int, _Sent]) -> Iterator[dict[str, TokenStats]]:
+        """Wait for an answer; where none comes, give out again what is out: its worker may be lost for good."""
         try:
-            answer = self._answers.get(timeout=max(self._patience, 4 * longest))
+            answer = self._answers.get(timeout=max(self._patience, 4 * self._longest))
         except queue.Empty:
-            if self.workers > 1:
+            if self.workers > 1 and self._loaded:  # before, workers load the target
                 for waiting in {id(one): one for one in out.values()}.values():
                     self._send(waiting, out)
-            return longest
+            return
         if isinstance(answer, BaseException):
             self._answers.put(answer)  # a later run meets it too
             if is_bug(answer):
@@ -188,14 +187,16 @@ class RayEngine:
             raise lost(answer) from answer
         sent = out.get(answer["number"])
         if sent is None:  # answered before, or asked by a run that was given up
-            return longest
+            return
         if answer["problem"] is not None:
             raise InputError(answer["problem"])
         for number in sent.numbers:
             out.pop(number)
             self._feed.drop.remote(number)
+        self._loaded = self._loaded or answer["at"]
+        if sent.at > self._loaded:
+            self._longest = max(self._longest, answer["at"] - sent.at)
         yield unpack_stats(answer["stats"])
-        return max(longest, time.monotonic() - sent.at)
 
     def _start(self) -> None:
         """Start or find the cluster; start the feed, the pipeline and the thread that reads it."""
@@ -217,7 +218,7 @@ class RayEngine:
         try:
             for table in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
                 for row in table.to_pylist():
-                    self._answers.put(row)
+                    self._answers.put({**row, "at": time.monotonic()})
             self._answers.put(RuntimeError("the pipeline has ended"))
         except Exception as error:  # told to the thread that asks
             self._answers.put(error)
