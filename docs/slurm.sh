@@ -5,7 +5,7 @@
 #
 # Submit it from the checkout, on a file system that all machines see; what follows goes to `precompute audit`. The cache of
 # scores has to lie on a local disk, for locks do not hold on network file systems: it is copied there first and back at the
-# end, a minute before the time limit too, so that the same command goes on where this one was.
+# end, two minutes before the time limit if need be, so that the same command goes on where this one was.
 
 #SBATCH --job-name=audit
 #SBATCH --nodes=4
@@ -52,8 +52,9 @@ keep() {
 	rm -rf "$cache"
 }
 
-# The batch script runs on the first machine, so this finds the head of the cluster beside it. An interrupt lets the audit
-# finish what it is writing; Ray's processes end with the job.
+# The batch script runs on the first machine, where the head of the cluster is. An interrupt lets the audit finish what it is
+# writing; without job control a command in the background would not hear it. Ray's processes end with the job.
+set -m
 .venv/bin/python -m precompute audit --engine ray --ray-address "$address" --cache "$cache" "$@" &
 audit=$!
 trap 'kill -INT $audit; wait $audit || true; keep; exit 1' TERM
