@@ -125,6 +125,15 @@ def parser() -> argparse.ArgumentParser:
     validate.add_argument("--publish", action="store_true", help="replace the committed table")
     validate.set_defaults(run=run_validate)
 
+    bench = commands.add_parser("bench", help="measure how fast everything is, here and now")
+    bench.add_argument("--only", metavar="a,b,...", help="scoring, full-size, features, statistics, cache, bundle, ...")
+    bench.add_argument("--quick", action="store_true", help="about a minute")
+    bench.add_argument("--memory", action="store_true", help="also whole audits of 1,000 and of 20,000 clips")
+    bench.add_argument("--full-size", action="store_true", help="also Audio Flamingo 3 at full size, where a GPU is")
+    bench.add_argument("--bundle", type=Path, help="to open and to browse; default: a synthetic one")
+    bench.add_argument("--json", action="store_true")
+    bench.set_defaults(run=run_bench)
+
     for name, run, text in (
         ("datasets", run_datasets, "list the embedded cohorts and the paper's corpora"),
         ("targets", run_targets, "list the embedded targets and the families that can be audited"),
@@ -300,6 +309,14 @@ def command_of(options: argparse.Namespace) -> str:
     parts += ["--trained DIR"] if options.trained else []
     parts += ["--bundle bundles/full"] if options.bundle else []
     return " ".join(parts)
+
+
+def run_bench(options: argparse.Namespace) -> None:
+    """Run ``bench``."""
+    from precompute import bench
+
+    found = bench.run(options)
+    print(json.dumps(found, indent=1) if options.json else bench.printed(found), end="\n" if options.json else "")
 
 
 def run_datasets(_options: argparse.Namespace) -> None:
