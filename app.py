@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from threading import Thread
 
 HERE = Path(__file__).resolve().parent
 DEFAULT_BUNDLES = (HERE / "bundles" / "full", HERE / "bundles" / "demo")
@@ -63,6 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             quiet=True,
             **launch_options(served),
         )
+        Thread(target=served.warm, daemon=True).start()
         print(f"The explorer is at http://{options.host}:{options.port}  (Ctrl-C ends it)", flush=True)
         site.block_thread()
     except OSError as error:

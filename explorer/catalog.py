@@ -151,13 +151,12 @@ class Catalog:
     @cached_property
     def families(self) -> list[str]:
         """Blind families with scores in this bundle."""
-        return [name for name in FAMILIES if f"{name}_score" in self.bundle.blind.columns]
+        return [name for name in FAMILIES if f"{name}_score" in self.bundle.stored("blind").columns]
 
     @cached_property
     def pairs(self) -> set[tuple[str, str]]:
         """Every (dataset, target) that was scored."""
-        pairs = self.bundle.scores[["dataset", "target"]].drop_duplicates()
-        return set(pairs.itertuples(index=False, name=None))
+        return {(str(name), str(target)) for name, target in self.bundle.stored("scores").distinct("dataset", "target")}
 
     @cached_property
     def verdicts(self) -> dict[tuple[str, str], dict[str, Any]]:

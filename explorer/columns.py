@@ -1,21 +1,28 @@
-"""From a bundle's tables to the columns that a page draws: one file per dataset, one per dataset, target and input."""
+"""From a bundle's tables to the columns that a page draws, each read when it is asked for and no more than that."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Hashable
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from explorer.catalog import FITS, TEXTS, Catalog
+from explorer.catalog import Catalog
+from explorer.packed import pack
 from precompute.indicators import INDICATORS
 
 SCORE_COLUMNS = {"refit": "mia_score", "transfer": "mia_score_transfer"}
-KEYS = ["dataset", "target", "condition", "realization", "scored_text"]
+SHOWN = ("clip_id", *SCORE_COLUMNS.values(), "mia_score_adjusted", "trained")
 TOKEN_LISTS = ("token", "nll", "entropy", "gap")
+INPUT = ("condition", "realization", "scored_text")
+
+KEPT_CELLS = 32
+"""Cells read last that are kept: their scores alone, some 100 kB each for 5,000 clips."""
+
+KEPT_CLIPS = 64
+"""Clips read last that are kept."""
 
 
 class Columns:
@@ -29,6 +36,12 @@ class Columns:
     def __init__(self, catalog: Catalog) -> None:
         self.catalog = catalog
         self.bundle = catalog.bundle
+        self.rows = lru_cache(maxsize=KEPT_CELLS)(self._rows)
+        """`_rows`, the last few kept."""
+        self.clip_rows = lru_cache(maxsize=KEPT_CLIPS)(self._clip_rows)
+        """`_clip_rows`, the last few kept."""
+        self.clip_tokens = lru_cache(maxsize=KEPT_CLIPS)(self._clip_tokens)
+        """`_clip_tokens`, the last few kept."""
 
     @cached_property
     def clips(self) -> list[pd.DataFrame]:
@@ -39,88 +52,87 @@ class Columns:
 
     @cached_property
     def _blind(self) -> list[pd.DataFrame]:
-        parts = dict(iter(self.bundle.blind.groupby("dataset", sort=False)))
-        empty = self.bundle.blind.iloc[:0]
+        """Blind scores and weights of each dataset; the features behind them stay in the file."""
+        names = ["clip_id", *(f"{family}_score" for family in self.catalog.families), "overlap_weight"]
+        stored = self.bundle.stored("blind")
         return [
-            parts.get(row["name"], empty).set_index("clip_id").reindex(clips["clip_id"])
+            _in_order(stored.part(names, dataset=row["name"]).to_pandas(), clips["clip_id"])
             for row, clips in zip(self.catalog.datasets, self.clips, strict=True)
         ]
 
-    @cached_property
-    def _groups(self) -> dict[tuple, np.ndarray]:
-        return self.bundle.scores.groupby(KEYS, sort=False, observed=True).indices
+    def _names(self, dataset: int, target: int) -> dict[str, str]:
+        return {"dataset": self.catalog.datasets[dataset]["name"], "target": self.catalog.targets[target]["id"]}
 
-    def rows(self, dataset: int, target: int, index: int, text: str) -> pd.DataFrame | None:
+    def _rows(self, dataset: int, target: int, index: int, text: str) -> pd.DataFrame | None:
         """Score rows in clip order, missing clips as NaN; None where nothing was scored."""
         used = self.catalog.inputs[index]
-        names = (self.catalog.datasets[dataset]["name"], self.catalog.targets[target]["id"])
-        found = self._groups.get((*names, used.condition, used.realization, text))
-        if found is None and text == "carried" and used.condition == "original":
-            found = self._groups.get((*names, used.condition, used.realization, "generated"))
-        if found is None:
-            return None
-        table = self.bundle.scores.iloc[found].drop_duplicates("clip_id").set_index("clip_id")
-        return table.reindex(self.clips[dataset]["clip_id"])
+        key = {"condition": used.condition, "realization": used.realization}
+        part = self.bundle.stored("scores").part(SHOWN, **self._names(dataset, target), **key, scored_text=text)
+        if part.num_rows:
+            return _in_order(part.to_pandas(), self.clips[dataset]["clip_id"])
+        if text == "carried" and used.condition == "original":
+            return self.rows(dataset, target, index, "generated")
+        return None
 
     def clips_file(self, dataset: int) -> dict[str, Any]:
-        """Columns of one dataset: ids, labels, texts, durations, blind scores."""
+        """Columns of one dataset: ids, labels, durations, blind scores."""
         clips, blind = self.clips[dataset], self._blind[dataset]
         name = self.catalog.datasets[dataset]["name"]
         return {
             "id": clips["clip_id"].tolist(),
             "label": clips["label"].astype(int).tolist(),
-            "text": [text if isinstance(text, str) else None for text in clips["text"]],
             "duration": numbers(clips["duration_s"], 3),
-            "blind": {family: numbers(blind[f"{family}_score"], 4) for family in self.catalog.families},
+            "blind": {family: pack(self.blind_column(dataset, family)) for family in self.catalog.families},
             "blind_auc": {r["family"]: _auc(r) for r in self.bundle.results["blind"] if r["dataset"] == name},
-            "weight": numbers(blind["overlap_weight"], 4) if "overlap_weight" in blind else None,
+            "weight": pack(self.weights(dataset)) if "overlap_weight" in blind else None,
             "pairs": self._pairs(name, clips["clip_id"].tolist()),
         }
 
-    def _pairs(self, name: str, ids: list[str]) -> list[list[float]]:
-        """List matched pairs of a dataset: number of the member, of the non-member, distance."""
+    def texts_file(self, dataset: int) -> list[str | None]:
+        """Known text of every clip of a dataset, for searching them."""
+        return [text if isinstance(text, str) else None for text in self.clips[dataset]["text"]]
+
+    def _pairs(self, name: str, ids: list[str]) -> dict[str, list]:
+        """List matched pairs of a dataset, the nearest first: numbers of the members, of the non-members, distances."""
         at = {clip_id: i for i, clip_id in enumerate(ids)}
-        return [
-            [at[row["member"]], at[row["non_member"]], round(row["distance"], 3)]
+        rows = [
+            (at[row["member"]], at[row["non_member"]], round(row["distance"], 3))
             for row in self.catalog.rows("pairs")
             if row["dataset"] == name and row["member"] in at and row["non_member"] in at
         ]
+        names = ("member", "non_member", "distance")
+        return {name: [row[place] for row in rows] for place, name in enumerate(names)}
 
-    def scores_file(self, dataset: int, target: int, index: int) -> dict[str, Any]:
-        """Columns of one dataset, target and input: membership scores by scored text and fit."""
-        tables = {text: self.rows(dataset, target, index, text) for text in TEXTS}
-        found = {text: table for text, table in tables.items() if table is not None}
-        trained = next((table["trained"] for table in found.values() if "trained" in table), None)
+    def scores_file(self, dataset: int, target: int, index: int, text: str, fit: str) -> dict[str, Any]:
+        """One column of scores: of a dataset, target, input, scored text and fit, with what belongs beside it."""
+        table = self.rows(dataset, target, index, text)
+        trained = None if table is None or "trained" not in table else table["trained"]
         return {
-            "scores": {
-                text: {fit: numbers(table[SCORE_COLUMNS[fit]], 7) for fit in FITS} for text, table in found.items()
-            },
-            "adjusted": self._adjusted(found) if self.catalog.inputs[index].condition == "original" else None,
-            "auc": self._aucs(dataset, target, index),
-            "trained": None if trained is None else [None if pd.isna(value) else bool(value) for value in trained],
+            "values": None if table is None else pack(table[SCORE_COLUMNS[fit]].to_numpy(dtype=float)),
+            "adjusted": self._adjusted(table, index, text, fit),
+            "auc": self._auc_of(dataset, target, index, text, fit),
+            "trained": None if trained is None else "".join(_told(value) for value in trained),
         }
 
-    @staticmethod
-    def _adjusted(found: dict[str, pd.DataFrame]) -> list[float | None] | None:
-        """Scores of the attack that was fitted under overlap weights; None in a bundle without it."""
-        table = found.get("generated")
-        return numbers(table["mia_score_adjusted"], 4) if table is not None and "mia_score_adjusted" in table else None
+    def _adjusted(self, table: pd.DataFrame | None, index: int, text: str, fit: str) -> dict[str, Any] | None:
+        """Scores of the attack that was fitted under overlap weights, beside those of the same clips' own text."""
+        same = self.catalog.inputs[index].condition == "original" and text != "reference" and fit == "refit"
+        if table is None or not same or "mia_score_adjusted" not in table:
+            return None
+        return pack(table["mia_score_adjusted"].to_numpy(dtype=float))
 
-    def _aucs(self, dataset: int, target: int, index: int) -> dict[str, dict[str, Any]]:
+    def _auc_of(self, dataset: int, target: int, index: int, text: str, fit: str) -> dict[str, Any] | None:
         used = self.catalog.inputs[index]
-        wanted = {
-            "dataset": self.catalog.datasets[dataset]["name"],
-            "target": self.catalog.targets[target]["id"],
-            "condition": used.condition,
-            "realization": used.realization,
-        }
-        found: dict[str, dict[str, Any]] = {}
-        for row in self.bundle.results["mia"]:
-            if all(row[key] == value for key, value in wanted.items()):
-                found.setdefault(row["scored_text"], {})[row["fit"]] = _auc(row)
-        if used.condition == "original" and "generated" in found:
-            found.setdefault("carried", found["generated"])
-        return found
+        key = (*self._names(dataset, target).values(), used.condition, used.realization)
+        row = self._mia.get((*key, text, fit))
+        if row is None and text == "carried" and used.condition == "original":
+            row = self._mia.get((*key, "generated", fit))
+        return None if row is None else _auc(row)
+
+    @cached_property
+    def _mia(self) -> dict[tuple, dict[str, Any]]:
+        names = ("dataset", "target", "condition", "realization", "scored_text", "fit")
+        return {tuple(row[name] for name in names): row for row in self.bundle.results["mia"]}
 
     def blind_column(self, dataset: int, family: str) -> np.ndarray:
         """Blind score of every clip of a dataset [shape=(n_clips,)], NaN where there is none."""
@@ -131,52 +143,61 @@ class Columns:
         table = self._blind[dataset]
         return table["overlap_weight"].to_numpy(dtype=float) if "overlap_weight" in table else np.ones(len(table))
 
-    @cached_property
-    def _clip_groups(self) -> dict[tuple[str, str, str], np.ndarray]:
-        keys = ["dataset", "target", "clip_id"]
-        return self.bundle.scores.groupby(keys, sort=False, observed=True).indices
+    def _clip_rows(self, dataset: int, target: int, clip: int) -> dict[str, dict[str, Any]]:
+        """Give what was written and scored of one clip, by ``input.text``."""
+        columns = (*INPUT, "generated_text", "wer", *SCORE_COLUMNS.values())
+        key = {**self._names(dataset, target), "clip_id": self.clips[dataset]["clip_id"].iloc[clip]}
+        found = self._by_input(self.bundle.stored("scores").part(columns, **key).to_pylist())
+        return {name: self._clip_row(row) for name, row in found.items()}
 
-    def clip_rows(self, dataset: int, target: int, clip: int) -> dict[str, dict[str, Any]]:
-        """Everything scored of one clip, by ``input.text``."""
-        names = (self.catalog.datasets[dataset]["name"], self.catalog.targets[target]["id"])
-        nothing = np.empty(0, dtype=int)
-        rows = self._clip_groups.get((*names, self.clips[dataset]["clip_id"].iloc[clip]), nothing)
-        found: dict[str, dict[str, Any]] = {}
-        for row in self.bundle.scores.iloc[rows].to_dict("records"):
-            index = self._input_numbers.get((row["condition"], row["realization"]))
-            if index is not None:
-                found[f"{index}.{row['scored_text']}"] = self._clip_row(row)
-        if "0.generated" in found:
-            found.setdefault("0.carried", found["0.generated"])
-        return found
+    def clip_indicators(self, dataset: int, target: int, clip: int, index: int, text: str) -> list[float | None]:
+        """Values of the `INDICATORS` of one clip, input and scored text; empty where it was not scored."""
+        used = self.catalog.inputs[index]
+        own = "generated" if (text, used.condition) == ("carried", "original") else text
+        key = {"condition": used.condition, "realization": used.realization, "scored_text": own}
+        clip_id = self.clips[dataset]["clip_id"].iloc[clip]
+        table = self.bundle.stored("scores").part(INDICATORS, **self._names(dataset, target), **key, clip_id=clip_id)
+        return [number(row.get(name)) for row in table.to_pylist()[:1] for name in INDICATORS]
 
     @cached_property
     def _input_numbers(self) -> dict[tuple[str, int], int]:
         return {(i.condition, i.realization): k for k, i in enumerate(self.catalog.inputs)}
 
-    def _clip_row(self, row: dict[Hashable, Any]) -> dict[str, Any]:
+    def _by_input(self, rows: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        """Rows of one clip by ``input.text``; the original's own text serves as its carried text."""
+        found = {
+            f"{index}.{row['scored_text']}": row
+            for row in rows
+            if (index := self._input_numbers.get((row["condition"], row["realization"]))) is not None
+        }
+        if "0.generated" in found:
+            found.setdefault("0.carried", found["0.generated"])
+        return found
+
+    def _clip_row(self, row: dict[str, Any]) -> dict[str, Any]:
         return {
             "wrote": row["generated_text"] if isinstance(row["generated_text"], str) else None,
             "wer": number(row.get("wer")),
             **{fit: number(row[column]) for fit, column in SCORE_COLUMNS.items()},
-            "indicators": [number(row.get(name)) for name in INDICATORS],
         }
 
-    @cached_property
-    def _token_rows(self) -> dict[tuple[str, str], np.ndarray]:
-        return self.bundle.tokens().groupby(["clip_id", "target"], sort=False, observed=True).indices
-
-    def clip_tokens(self, dataset: int, target: int, clip: int) -> dict[str, dict[str, list]]:
+    def _clip_tokens(self, dataset: int, target: int, clip: int) -> dict[str, dict[str, list]]:
         """Token lists of one clip, by ``input.text``."""
-        names = (self.clips[dataset]["clip_id"].iloc[clip], self.catalog.targets[target]["id"])
-        found: dict[str, dict[str, list]] = {}
-        for row in self.bundle.tokens().iloc[self._token_rows.get(names, [])].to_dict("records"):
-            index = self._input_numbers.get((row["condition"], row["realization"]))
-            if index is not None:
-                found[f"{index}.{row['scored_text']}"] = {name: _plain_list(row.get(name)) for name in TOKEN_LISTS}
-        if "0.generated" in found:
-            found.setdefault("0.carried", found["0.generated"])
-        return found
+        key = {"clip_id": self.clips[dataset]["clip_id"].iloc[clip], "target": self.catalog.targets[target]["id"]}
+        found = self._by_input(self.bundle.stored("tokens").part((*INPUT, *TOKEN_LISTS), **key).to_pylist())
+        return {name: {part: _plain_list(row.get(part)) for part in TOKEN_LISTS} for name, row in found.items()}
+
+
+def _in_order(table: pd.DataFrame, ids: pd.Series) -> pd.DataFrame:
+    """Rows in the order of the clips, missing ones as NaN, without their ids."""
+    if len(table) == len(ids) and table["clip_id"].tolist() == ids.tolist():
+        return table.drop(columns="clip_id")
+    return table.drop_duplicates("clip_id").set_index("clip_id").reindex(ids).reset_index(drop=True)
+
+
+def _told(trained: Any) -> str:
+    """Whether a clip was trained on, as one character: 1, 0, or - where that is not known."""
+    return "-" if pd.isna(trained) else "1" if trained else "0"
 
 
 def number(value: Any) -> float | None:

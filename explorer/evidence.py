@@ -9,7 +9,7 @@ import numpy as np
 
 from explorer.catalog import TRANSCRIPTS, Catalog, Words, family_label, said
 from explorer.columns import Columns
-from explorer.parts import auc, badge, choices, facts, interval_bar, known, link, p_value, table, with_bar
+from explorer.parts import SECTIONS, auc, badge, choices, facts, interval_bar, known, link, p_value, table, with_bar
 from explorer.terms import explained, term
 from precompute.indicators import EXPLANATIONS
 from precompute.statistics.roc import roc_curve
@@ -27,36 +27,33 @@ COMPARED = {
 """Property to how its difference is said, upwards and downwards; ``{text}`` as in `explorer.catalog.TEXTS`."""
 
 
-def page(catalog: Catalog, columns: Columns) -> str:
-    """HTML of every pair's evidence; the script shows the one the address asks for.
+def page(catalog: Catalog) -> str:
+    """HTML of the page without the evidence itself: the script asks for that of the pair in the address."""
+    options = {
+        "dataset": ("Dataset", [(d["name"], catalog.label(d["name"])) for d in catalog.datasets]),
+        "target": ("Target", [(t["id"], t["id"]) for t in catalog.targets]),
+    }
+    return (
+        '<div class="page"><h1>Why this verdict, and does it survive a sceptic?</h1>'
+        '<p class="text">Every question the audit asked of this dataset and target, in order, with the number that '
+        f"answered it.</p>{choices(options)}{SECTIONS}</div>"
+    )
+
+
+def section(catalog: Catalog, columns: Columns, d: int, t: int) -> str:
+    """HTML of one pair's evidence, and of what its dataset shows by itself; nothing for a pair that was not run.
 
     Parameters
     ----------
     catalog : Catalog
     columns : Columns
         For the curves.
+    d, t : int
+        Numbers of dataset and target.
     """
-    options = {
-        "dataset": ("Dataset", [(d["name"], catalog.label(d["name"])) for d in catalog.datasets]),
-        "target": ("Target", [(t["id"], t["id"]) for t in catalog.targets]),
-    }
-    sections = "".join(
-        _pair(catalog, columns, d, t)
-        for d in range(len(catalog.datasets))
-        for t in catalog.targets_of(_name(catalog, d))
-    )
-    shared = "".join(
-        f'<section data-grid="{escape(_name(catalog, d))}" hidden>{separation(catalog, d)}'
-        f"{overlap(catalog, d)}</section>"
-        for d in range(len(catalog.datasets))
-    )
-    return (
-        '<div class="page"><h1>Why this verdict, and does it survive a sceptic?</h1>'
-        '<p class="text">Every question the audit asked of this dataset and target, in order, with the number that '
-        f"answered it.</p>{choices(options)}{sections}{shared}"
-        '<p class="note" data-part="none" hidden>This target was not run on this dataset. Choose another pair '
-        "above.</p></div>"
-    )
+    if t not in catalog.targets_of(_name(catalog, d)):
+        return ""
+    return f"{_pair(catalog, columns, d, t)}<section>{separation(catalog, d)}{overlap(catalog, d)}</section>"
 
 
 def _name(catalog: Catalog, dataset: int) -> str:
@@ -69,7 +66,7 @@ def _pair(catalog: Catalog, columns: Columns, d: int, t: int) -> str:
     row = catalog.verdicts.get((name, target), {})
     address = link("/dataset", dataset=name, target=target)
     return (
-        f'<section data-grid="{escape(f"{name}|{target}")}" hidden>'
+        "<section data-grid>"
         f'<p class="lead">{badge(row.get("verdict"))} {escape(said(row))}</p>'
         f'<p><a href="{address}">See and hear its clips, and matched pairs of them</a></p>'
         f'<div class="pair"><div>{steps(row)}{changes(row)}</div>{curves(catalog, columns, d, t)}</div>'

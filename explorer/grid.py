@@ -6,7 +6,7 @@ from html import escape
 from typing import Any
 
 from explorer.catalog import CAPTIONS, FITS, TRANSCRIPTS, Catalog, Words, input_key, input_label, scored_texts
-from explorer.parts import auc, choices, known, link, shade
+from explorer.parts import SECTIONS, auc, choices, known, link, shade
 from precompute.claims import EXPLANATIONS
 
 COLLAPSED = 0.55
@@ -29,30 +29,33 @@ UNREAD = {
 
 
 def page(catalog: Catalog) -> str:
-    """HTML of every grid; the script shows the one the address asks for."""
+    """HTML of the page without a grid: the script asks for the one of the choices in the address."""
     options = {
         "dataset": ("Dataset", [(d["name"], catalog.label(d["name"])) for d in catalog.datasets]),
         "target": ("Target", [(t["id"], t["id"]) for t in catalog.targets]),
         "fit": ("Attack", [(name, label) for name, (label, _) in FITS.items()]),
     }
-    grids = "".join(
-        _grid(catalog, d["name"], catalog.targets[t]["id"], fit)
-        for d in catalog.datasets
-        for t in catalog.targets_of(d["name"])
-        for fit in FITS
-    )
     return (
         '<div class="page"><h1>What does the score hang on: sound, words, or length?</h1>'
         '<p class="text">Each column swaps the audio, each row scores another text. Shade is the distance from '
         "0.5, which is chance. "
         "Choose a cell to hear its clips.</p>"
-        f"{choices(options)}{grids}"
-        '<p class="note" data-part="none" hidden>This target was not run on this dataset. Choose another pair '
-        "above.</p></div>"
+        f"{choices(options)}{SECTIONS}</div>"
     )
 
 
-def _grid(catalog: Catalog, dataset: str, target: str, fit: str) -> str:
+def section(catalog: Catalog, dataset: str, target: str, fit: str) -> str:
+    """HTML of one grid; nothing for a pair that was not run.
+
+    Parameters
+    ----------
+    catalog : Catalog
+    dataset, target : str
+    fit : str
+        Key of `FITS`.
+    """
+    if (dataset, target) not in catalog.pairs:
+        return ""
     cells, words = cells_of(catalog, dataset, target, fit), catalog.words(dataset)
     conditions = [c for c in catalog.bundle.audit["conditions"] if any(key[1] == c["name"] for key in cells)]
     head = "".join(
@@ -66,7 +69,7 @@ def _grid(catalog: Catalog, dataset: str, target: str, fit: str) -> str:
         for text, (label, why) in scored_texts(words).items()
     )
     return (
-        f'<section data-grid="{escape(f"{dataset}|{target}|{fit}")}" hidden>'
+        "<section data-grid>"
         f"{_claims(catalog, dataset, target) or _meaning(cells, _blind(catalog, dataset, target), words)}"
         f'<div class="scroll"><table class="grid-table"><thead><tr><td></td>{head}</tr></thead>'
         f"<tbody>{body}</tbody></table></div>"

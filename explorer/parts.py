@@ -29,6 +29,13 @@ KEYS = (
 )
 
 
+SECTIONS = (
+    '<div data-part="sections" aria-live="polite"></div><p class="note" data-part="none" hidden>This target was not '
+    "run on this dataset. Choose another pair above.</p>"
+)
+"""Where a page's script puts the section that the choices ask for."""
+
+
 def known(value: Any) -> bool:
     """Say whether a value is a finite number."""
     return isinstance(value, (int, float)) and math.isfinite(value)

@@ -6,17 +6,19 @@ import importlib.util
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
-from threading import Lock
+from threading import get_ident
 from urllib.parse import quote
 
 import numpy as np
 
-from explorer.catalog import Catalog
+from explorer import grid
+from explorer.catalog import FITS, TEXTS, Catalog, Words
 from explorer.columns import Columns, as_json
-from explorer.evidence import changes, steps
+from explorer.evidence import changes, section, steps
 from precompute.bundle import audio_file, audio_name
 from precompute.clips import SAMPLE_RATE, Clip, InputError
 from precompute.conditions import FIXED_SECONDS, render
@@ -24,6 +26,8 @@ from precompute.conditions import FIXED_SECONDS, render
 STATIC = Path(__file__).parent / "static"
 LONG_AGO = 1_500_000_000
 SILENT = ("silence", "silence_fixed")
+KEPT_NOISE = 400
+"""Rendered files that are kept, some 100 MB; the oldest go first and are made again when somebody listens."""
 
 
 def plotly_file() -> Path:
@@ -48,6 +52,18 @@ def date_back(path: Path) -> None:
     os.utime(path, (LONG_AGO, LONG_AGO))
 
 
+@contextmanager
+def _in_place(path: Path) -> Iterator[Path]:
+    """Give a file of this thread's own to write, and move it into place when it is whole.
+
+    Two visitors may make the same file at once; each makes a whole one, and nobody waits for a file that is not asked
+    for.
+    """
+    part = path.with_name(f"{path.name}.{get_ident()}.part")
+    yield part
+    part.replace(path)
+
+
 @dataclass
 class Served:
     """Served files of one bundle; everything is built when first asked for.
@@ -61,7 +77,6 @@ class Served:
 
     columns: Columns
     folder: Path
-    _lock: Lock = field(default_factory=Lock, repr=False)
 
     @classmethod
     def open(cls, catalog: Catalog) -> Served:
@@ -86,18 +101,21 @@ class Served:
         """Address of the folder."""
         return url_of(self.folder)
 
+    def warm(self) -> None:
+        """Make now what the first click would wait for: the index of the tokens."""
+        with suppress(InputError):  # a bundle without tokens says so where somebody asks for them
+            self.catalog.bundle.stored("tokens").prepare()
+
     def close(self) -> None:
         """Remove the folder."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _file(self, name: str, make: Callable[[], object]) -> str:
         path = self.folder / name
-        with self._lock:
-            if not path.exists():
-                part = path.with_suffix(".part")
+        if not path.exists():
+            with _in_place(path) as part:
                 part.write_text(as_json(make()), encoding="utf-8")
                 date_back(part)
-                part.replace(path)
         return url_of(path)
 
     def clips(self, dataset: int) -> str:
@@ -105,12 +123,37 @@ class Served:
         d = self.index(dataset, len(self.catalog.datasets))
         return self._file(f"clips-{d}.json", lambda: self.columns.clips_file(d))
 
-    def scores(self, dataset: int, target: int, index: int) -> str:
-        """Address of the score columns of a dataset, target and input."""
+    def texts(self, dataset: int) -> str:
+        """Address of the known texts of a dataset."""
         d = self.index(dataset, len(self.catalog.datasets))
-        t = self.index(target, len(self.catalog.targets))
-        k = self.index(index, len(self.catalog.inputs))
-        return self._file(f"scores-{d}-{t}-{k}.json", lambda: self.columns.scores_file(d, t, k))
+        return self._file(f"texts-{d}.json", lambda: self.columns.texts_file(d))
+
+    def scores(self, dataset: int, target: int, index: int, text: int, fit: int) -> str:
+        """Address of the scores of a dataset, target, input, scored text and fit, all by their numbers."""
+        d, t, k = self._view(dataset, target, index)
+        x, f = self.index(text, len(TEXTS)), self.index(fit, len(FITS))
+        names = (list(TEXTS)[x], list(FITS)[f])
+        return self._file(f"scores-{d}-{t}-{k}-{x}-{f}.json", lambda: self.columns.scores_file(d, t, k, *names))
+
+    def _view(self, dataset: int, target: int, index: int) -> tuple[int, int, int]:
+        """Check the numbers of a dataset, a target and an input."""
+        return (
+            self.index(dataset, len(self.catalog.datasets)),
+            self.index(target, len(self.catalog.targets)),
+            self.index(index, len(self.catalog.inputs)),
+        )
+
+    def evidence(self, dataset: int, target: int) -> str:
+        """Address of the evidence of a dataset and target, as HTML."""
+        d, t, _ = self._view(dataset, target, 0)
+        return self._file(f"evidence-{d}-{t}.json", lambda: section(self.catalog, self.columns, d, t))
+
+    def grid(self, dataset: int, target: int, fit: int) -> str:
+        """Address of the grid of conditions of a dataset, target and fit, as HTML."""
+        d, t, _ = self._view(dataset, target, 0)
+        f = self.index(fit, len(FITS))
+        names = (self.catalog.datasets[d]["name"], self.catalog.targets[t]["id"], list(FITS)[f])
+        return self._file(f"grid-{d}-{t}-{f}.json", lambda: grid.section(self.catalog, *names))
 
     def why(self, dataset: int, target: int) -> str:
         """HTML of the questions behind a verdict, and of what would change it."""
@@ -119,16 +162,30 @@ class Served:
         row = self.catalog.verdicts.get((name, used), {})
         return steps(row) + changes(row)
 
-    def clip(self, dataset: int, target: int, clip: int) -> dict[str, object]:
-        """Everything about one clip: where to hear it, what was written, tokens and indicators."""
+    def sources(self, dataset: int, clip: int) -> dict[str, object]:
+        """Where to hear a clip, and its known text: what a click needs first, and no table is read for it."""
         d = self.index(dataset, len(self.catalog.datasets))
-        t = self.index(target, len(self.catalog.targets))
         i = self.index(clip, len(self.columns.clips[d]))
+        text = self.columns.clips[d]["text"].iloc[i]
         return {
             "sources": [self._source(d, i, k) for k in range(len(self.catalog.inputs))],
-            "rows": self.columns.clip_rows(d, t, i),
-            "tokens": self.columns.clip_tokens(d, t, i),
+            "text": text if isinstance(text, str) else None,
         }
+
+    def clip(self, dataset: int, target: int, clip: int) -> dict[str, object]:
+        """Give what a target wrote about a clip, its scores and tokens."""
+        d, t, _ = self._view(dataset, target, 0)
+        i = self.index(clip, len(self.columns.clips[d]))
+        return {"rows": self.columns.clip_rows(d, t, i), "tokens": self.columns.clip_tokens(d, t, i)}
+
+    def indicators(self, dataset: int, target: int, clip: int, index: int, text: int) -> list[float | None]:
+        """Give the indicators of a clip under one input and scored text."""
+        d, t, k = self._view(dataset, target, index)
+        i = self.index(clip, len(self.columns.clips[d]))
+        return self.columns.clip_indicators(d, t, i, k, list(TEXTS)[self.index(text, len(TEXTS))])
+
+    def _words(self, d: int) -> Words:
+        return self.catalog.words(self.catalog.datasets[d]["name"])
 
     def _source(self, d: int, i: int, k: int) -> dict[str, object]:
         """How the browser gets one input of a clip: a file, silence of its own making, or `listen`."""
@@ -145,7 +202,10 @@ class Served:
             return {"kind": "file", "url": url_of(path.resolve())}
         original = audio_file(self.catalog.bundle.path, row["clip_id"])
         if not used.condition.startswith("noise") or not original.is_file():
-            return {"kind": "missing", "sentence": f"This bundle holds no audio of this clip for “{used.label}”."}
+            return {
+                "kind": "missing",
+                "sentence": f"This bundle holds no audio of this clip for “{used.label(self._words(d))}”.",
+            }
         return {"kind": "render"}
 
     def fixed_seconds(self, condition: str) -> float:
@@ -160,12 +220,11 @@ class Served:
         i = self.index(clip, len(self.columns.clips[d]))
         used = self.catalog.inputs[self.index(index, len(self.catalog.inputs))]
         if not used.condition.startswith("noise"):
-            raise InputError(f"{used.label} is not made on listening")
+            raise InputError(f"{used.label(self._words(d))} is not made on listening")
         clip_id = str(self.columns.clips[d]["clip_id"].iloc[i])
         path = self.folder / f"{used.condition}-{used.realization}-{audio_name(clip_id)}.flac"
-        with self._lock:
-            if not path.exists():
-                self._render(path, clip_id, used.condition, used.realization)
+        if not path.exists():
+            self._render(path, clip_id, used.condition, used.realization)
         return {"url": url_of(path)}
 
     def _render(self, path: Path, clip_id: str, condition: str, realization: int) -> None:
@@ -181,9 +240,11 @@ class Served:
             int(self.catalog.bundle.audit.get("seed", 0)),
             fixed_seconds=self.fixed_seconds(condition),
         )
-        part = path.with_suffix(".part")
-        soundfile.write(part, noise, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
-        part.replace(path)
+        older = sorted(self.folder.glob("*.flac"), key=lambda file: file.stat().st_mtime)
+        for file in older[: max(0, len(older) + 1 - KEPT_NOISE)]:
+            file.unlink(missing_ok=True)
+        with _in_place(path) as part:
+            soundfile.write(part, noise, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
 
     @staticmethod
     def index(value: object, count: int) -> int:

@@ -164,14 +164,9 @@ def _other_voice(
 
 def known_scores(catalog: Catalog, dataset: str, target: str) -> dict[str, list]:
     """Scores of the known clips on original audio, for the histogram: `scores` in (0, 1) and `labels`."""
-    table = catalog.bundle.scores
-    kept = table[
-        (table["dataset"] == dataset)
-        & (table["target"] == target)
-        & (table["condition"] == "original")
-        & (table["scored_text"] == "generated")
-        & table["mia_score"].notna()
-    ]
+    key = {"dataset": dataset, "target": target, "condition": "original", "scored_text": "generated"}
+    table = catalog.bundle.stored("scores").part(["mia_score", "label"], **key).to_pandas()
+    kept = table[table["mia_score"].notna()]
     return {"scores": kept["mia_score"].round(4).astype(float).tolist(), "labels": kept["label"].astype(int).tolist()}
 
 

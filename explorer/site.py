@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from precompute.clips import InputError
 TITLE = "Audio membership audit"
 TABLE_HEADS = ["clip", "class", "planted truth", "seconds", "{text}", "blind score", "membership score"]
 """Heads of the table of clips; ``{text}`` is what the dataset's texts are called."""
+TABLE_ROWS = 100
+"""Rows of the table at a time."""
 QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 
 
@@ -51,11 +54,10 @@ def build_site(served: Served, score: Scorer | None = None) -> gr.Blocks:
         _dataset_page(served)
     with site.route("Evidence", "evidence"):
         _top("/evidence", served)
-        shown = evidence.page(catalog, served.columns)
-        gr.HTML(shown, apply_default_css=False, js_on_load=_call(served, "site.js", "sections(element)"))
+        _sections(evidence.page(catalog), served, served.evidence)
     with site.route("Conditions", "conditions"):
         _top("/conditions", served)
-        gr.HTML(grid.page(catalog), apply_default_css=False, js_on_load=_call(served, "site.js", "sections(element)"))
+        _sections(grid.page(catalog), served, served.grid)
     with site.route("Score a clip", "score"):
         _top("/score", served)
         score_page.build(catalog, served.url, score or bundle_scorer(catalog))
@@ -92,7 +94,7 @@ def launch_options(served: Served) -> dict[str, Any]:
     css = "\n".join((STATIC / name).read_text(encoding="utf-8") for name in ("site.css", "linked.css"))
     return {
         "theme": theme,
-        "head": f"<style>{css}</style>",
+        "head": f"<style>{css}</style>{early(served)}",
         "max_file_size": "10mb",
         "footer_links": ["api"],
         "ssr_mode": False,
@@ -100,8 +102,30 @@ def launch_options(served: Served) -> dict[str, Any]:
     }
 
 
+def early(served: Served) -> str:
+    """Script for the head of every page: on the Dataset page, ask for its modules before Gradio has started."""
+    modules = [f"{served.url}/{path.name}" for path in sorted(STATIC.glob("*.js"))]
+    return (
+        "<script>(()=>{const end=/\\/dataset\\/?$/,path=location.pathname;if(!end.test(path))return;"
+        "const root=path.replace(end,''),"
+        "add=(tag,rest)=>document.head.append(Object.assign(document.createElement(tag),rest));"
+        f"for(const url of {as_json(modules)})add('link',{{rel:'modulepreload',href:root+url}});"
+        f"add('script',{{id:'plotly',async:true,src:root+{as_json(served.url + '/plotly.min.js')}}});}})()</script>"
+    )
+
+
 def _plain(html: str) -> gr.HTML:
     return gr.HTML(html, apply_default_css=False, js_on_load=None)
+
+
+def _sections(html: str, served: Served, made: Callable[..., str]) -> None:
+    """Add a page whose section is brought when it is chosen."""
+
+    def section(numbers: list) -> str:
+        return made(*numbers)
+
+    script = _call(served, "site.js", "sections(element,server)")
+    gr.HTML(html, apply_default_css=False, js_on_load=script, server_functions=[section])
 
 
 def _call(served: Served, script: str, call: str) -> str:
@@ -123,14 +147,23 @@ def _dataset_page(served: Served) -> None:
     def clips(numbers: list) -> str:
         return served.clips(*numbers)
 
+    def texts(numbers: list) -> str:
+        return served.texts(*numbers)
+
     def scores(numbers: list) -> str:
         return served.scores(*numbers)
 
     def why(numbers: list) -> str:
         return served.why(*numbers)
 
+    def sources(numbers: list) -> dict[str, object]:
+        return served.sources(*numbers)
+
     def clip(numbers: list) -> dict[str, object]:
         return served.clip(*numbers)
+
+    def indicators(numbers: list) -> list[float | None]:
+        return served.indicators(*numbers)
 
     def listen(numbers: list) -> dict[str, str]:
         return served.listen(*numbers)
@@ -141,8 +174,8 @@ def _dataset_page(served: Served) -> None:
         js_on_load=_linked_script(served),
         apply_default_css=False,
         elem_classes=["page"],
-        server_functions=[clips, scores, why, clip, listen],
-        catalog=served.catalog.for_browser(),
+        server_functions=[clips, texts, scores, why, sources, clip, indicators, listen],
+        catalog={**served.catalog.for_browser(), "tableRows": TABLE_ROWS},
         files=served.url,
         elem_id="linked",
     )
@@ -205,21 +238,20 @@ def table_of(served: Served, request: dict[str, Any]) -> pd.DataFrame:
     if text not in TEXTS or fit not in FITS or family not in catalog.families:
         raise InputError("no such choice")
     clips = columns.clips[d]
-    rows = [served.index(row, len(clips)) for row in request.get("rows", [])]
+    rows = [served.index(row, len(clips)) for row in request.get("rows", [])[:TABLE_ROWS]]
     scored = columns.rows(d, t, k, str(text))
-    values = scored[SCORE_COLUMNS[str(fit)]].to_numpy(float) if scored is not None else [float("nan")] * len(clips)
-    trained = scored["trained"].tolist() if scored is not None and "trained" in scored else [None] * len(clips)
-    told = ["trained on" if value is True else "not trained on" if value is False else "" for value in trained]
-    blind = columns.blind_column(d, str(family))
+    shown, nothing = clips.iloc[rows], [None] * len(rows)
+    values = nothing if scored is None else scored[SCORE_COLUMNS[str(fit)]].to_numpy(float)[rows]
+    trained = nothing if scored is None or "trained" not in scored else scored["trained"].iloc[rows].tolist()
     word = catalog.words(catalog.datasets[d]["name"]).text
     filled = (
-        clips["clip_id"],
-        ["member" if label else "non-member" for label in clips["label"]],
-        told,
-        clips["duration_s"].astype(float).round(2),
-        clips["text"].fillna(""),
-        pd.Series(blind, dtype=float).round(3),
+        shown["clip_id"].to_numpy(),
+        ["member" if label else "non-member" for label in shown["label"]],
+        ["trained on" if value is True else "not trained on" if value is False else "" for value in trained],
+        shown["duration_s"].to_numpy(float).round(2),
+        shown["text"].fillna("").to_numpy(),
+        columns.blind_column(d, str(family))[rows].round(3),
         pd.Series(values, dtype=float).round(4),
     )
     heads = [head.format(text=word) for head in TABLE_HEADS]
-    return pd.DataFrame(dict(zip(heads, filled, strict=True))).iloc[rows]
+    return pd.DataFrame(dict(zip(heads, filled, strict=True)))

@@ -11,7 +11,7 @@ import json
 import math
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ import numpy as np
 import pandas as pd
 
 from precompute.clips import Clip, InputError
+from precompute.stored import Stored
 from precompute.tables import ORIGINAL, Scores, scores_of
 
 SCHEMA = 1
@@ -52,7 +53,7 @@ EXACT = dict.fromkeys(("PCM_S8", "PCM_U8", "PCM_16", "ULAW", "ALAW"), ("int16", 
 
 @dataclass
 class Bundle:
-    """A bundle read from disk.
+    """A bundle read from disk: what is small at once, large tables when asked for, in parts or as a whole.
 
     Parameters
     ----------
@@ -61,10 +62,6 @@ class Bundle:
         Targets, datasets, conditions, seeds, versions: how the audit was made.
     clips : pd.DataFrame
         A row per dataset and clip.
-    scores : pd.DataFrame
-        A row per dataset, clip, target, condition, realization and scored text.
-    blind : pd.DataFrame
-        A row per dataset and clip: blind scores and the features behind them.
     results : dict
         Every table and verdict, with n and intervals.
     """
@@ -72,22 +69,45 @@ class Bundle:
     path: Path
     audit: dict[str, Any]
     clips: pd.DataFrame
-    scores: pd.DataFrame
-    blind: pd.DataFrame
     results: dict[str, Any]
     _late: dict[str, Any] = field(default_factory=dict, repr=False)
 
+    @property
+    def scores(self) -> pd.DataFrame:
+        """A row per dataset, clip, target, condition, realization and scored text. Read whole, once, on demand."""
+        return self._whole("scores")
+
+    @property
+    def blind(self) -> pd.DataFrame:
+        """A row per dataset and clip: blind scores and the features behind them. Read whole, once, on demand."""
+        return self._whole("blind")
+
     def tokens(self) -> pd.DataFrame:
         """Token table: a row per scored text with lists of token text, nll, entropy and gap. Read once, on demand."""
-        if "tokens" not in self._late:
-            self._late["tokens"] = _read_table(self.path, "tokens")
-        return self._late["tokens"]
+        return self._whole("tokens")
+
+    def stored(self, name: str) -> Stored:
+        """Open a table, ``scores``, ``blind`` or ``tokens``, to read parts of it.
+
+        Raises
+        ------
+        InputError
+            If it is missing or damaged, or a column is absent.
+        """
+        if f"{name}.parquet" not in self._late:
+            self._late[f"{name}.parquet"] = _open_table(self.path, name)
+        return self._late[f"{name}.parquet"]
 
     def models(self) -> dict[str, Any]:
         """Fold models as plain numbers, what scoring a new clip needs. Read once, on demand."""
         if "models" not in self._late:
             self._late["models"] = _read_json(self.path, "models")
         return self._late["models"]
+
+    def _whole(self, name: str) -> pd.DataFrame:
+        if name not in self._late:
+            self._late[name] = _read_table(self.path, name)
+        return self._late[name]
 
 
 def is_complete(path: Path | str) -> bool:
@@ -120,8 +140,9 @@ def read_bundle(path: Path | str) -> Bundle:
     audit = _read_json(path, "audit")
     if audit["schema"] != SCHEMA:
         raise InputError(f"{path}: has schema {audit['schema']!r} and this version reads schema {SCHEMA}; audit again")
-    clips, scores, blind = (_read_table(path, name) for name in ("clips", "scores", "blind"))
-    return Bundle(path, audit, clips, scores, blind, _read_json(path, "results"))
+    clips = _read_table(path, "clips")
+    large = {f"{name}.parquet": _open_table(path, name) for name in ("scores", "blind")}
+    return Bundle(path, audit, clips, _read_json(path, "results"), dict(large))
 
 
 def write_bundle(
@@ -375,24 +396,35 @@ def _require(path: Path, file: str, wanted: tuple[str, ...], found: Any) -> None
 
 def _read_table(path: Path, name: str) -> pd.DataFrame:
     """Read and check one Parquet table."""
-    try:
+    with _readable(path, f"{name}.parquet"):
         table = pd.read_parquet(path / f"{name}.parquet")
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: is not a whole bundle, {name}.parquet is missing; run its audit again") from error
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: {name}.parquet cannot be read ({error})") from error
     _require(path, f"{name}.parquet", REQUIRED_COLUMNS[name], table.columns)
     return table
 
 
+def _open_table(path: Path, name: str) -> Stored:
+    """Open and check one Parquet table without reading a row of it."""
+    with _readable(path, f"{name}.parquet"):
+        table = Stored(path / f"{name}.parquet")
+    _require(path, f"{name}.parquet", REQUIRED_COLUMNS[name], table.columns)
+    return table
+
+
+@contextlib.contextmanager
+def _readable(path: Path, file: str) -> Iterator[None]:
+    """Say in one sentence that a file is missing or damaged."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: is not a whole bundle, {file} is missing; run its audit again") from error
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: {file} cannot be read ({error})") from error
+
+
 def _read_json(path: Path, name: str) -> dict[str, Any]:
     """Read and check one JSON document."""
-    try:
+    with _readable(path, f"{name}.json"):
         document = json.loads((path / f"{name}.json").read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: is not a whole bundle, {name}.json is missing; run its audit again") from error
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: {name}.json cannot be read ({error})") from error
     if not isinstance(document, dict):
         raise InputError(f"{path}: {name}.json does not hold a mapping")
     _require(path, f"{name}.json", REQUIRED_KEYS[name], document)

@@ -557,7 +557,8 @@ def test_a_bundle_of_an_endpoint_can_be_read_reported_and_shown(audited):
     assert all(render(bundle, name) for name in ("markdown", "csv", "json"))
     columns = Columns(Catalog(bundle))
     for t in range(2):
-        as_json([columns.scores_file(0, t, 0), columns.clip_rows(0, t, 0), columns.clip_tokens(0, t, 0)])
+        file = columns.scores_file(0, t, 0, "generated", "refit")
+        as_json([file, columns.clip_rows(0, t, 0), columns.clip_tokens(0, t, 0)])
     assert all(steps(row) and changes(row) for row in bundle.results["verdicts"])
 
 

@@ -18,6 +18,7 @@ from fake_bundle import MISSING_CLIP, write_fake_bundle
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from explorer.catalog import Catalog
+from explorer.packed import pack, unpack
 from explorer.served import Served
 from explorer.site import build_site, launch_options
 
@@ -214,7 +215,7 @@ def test_dragging_along_the_roc_moves_threshold_rule_and_text_alternative(visit)
 
 def test_the_roc_in_the_page_has_the_area_of_the_results(visit):
     visit.open("/dataset")
-    area, stated = visit.explorer("[e.curve.auc, e.columns.auc.generated.refit.auc]")
+    area, stated = visit.explorer("[e.curve.auc, e.columns.auc.auc]")
     assert area == pytest.approx(stated, abs=1e-6)
 
 
@@ -312,6 +313,66 @@ def test_the_filter_shows_counts_steps_and_highlights_the_same_clips(visit):
         "e.scatter.chart.data[0].customdata.filter((_, n) => e.scatter.chart.data[0].marker.opacity[n] > 0.5)"
     )
     assert sorted(shown) == sorted(i for i in visit.explorer("e.rows") if visit.explorer("e.values")[i] is not None)
+
+
+def test_the_page_reads_packed_columns_as_they_were_packed(visit):
+    rng = np.random.default_rng(0)
+    columns = [1 / (1 + np.exp(-3 * rng.standard_normal(200))), 5 * rng.standard_normal(50), np.r_[np.nan, 0.0, 1.0]]
+    columns.append(np.r_[0.5 + 1e-7 * rng.random(400), 0.0, 1.0])
+    packed = [pack(values) for values in columns]
+    assert [column["kind"] for column in packed] == ["logit", "even", "logit", "float"]
+    visit.open("/dataset")
+    read = visit.page.evaluate(
+        "async (packed) => { const m = await import(window.explorer.files + '/packed.js');"
+        "return packed.map(m.unpack); }",
+        packed,
+    )
+    for column, values in zip(packed, read, strict=True):
+        found = np.array([np.nan if value is None else value for value in values])
+        np.testing.assert_allclose(found, unpack(column), rtol=1e-12)
+
+
+def test_known_texts_are_fetched_by_a_search_and_not_before(visit):
+    asked = []
+    visit.page.on("request", lambda request: asked.append(request.url.rsplit("/", 1)[-1]))
+    page = visit.open("/dataset")
+    visit.until("e.cache.size === 9")  # the clips, and the scores of every condition
+    assert "clips-0.json" in asked and "texts-0.json" not in asked
+    page.locator('[data-part="search"]').press_sequentially("agent")
+    visit.until("e.base.text && e.rows.length < e.base.id.length")
+    assert asked.count("texts-0.json") == 1
+
+
+def test_a_search_in_the_address_finds_words_of_the_known_texts(visit):
+    visit.open("/dataset?q=agent")
+    rows, texts = visit.explorer("[e.rows, e.base.text]")
+    assert rows and sorted(rows) == [i for i, text in enumerate(texts) if "agent" in text]
+
+
+def test_the_table_holds_some_rows_and_turns_to_further_ones(visit):
+    page = visit.open("/dataset")
+    page.evaluate("() => { window.explorer.catalog.tableRows = 20; window.explorer.sendTable(); }")
+    expect(page.locator('[data-part="rows"]')).to_have_text("Rows 1 to 20")
+    expect(page.locator('[data-part="rows-back"]')).to_be_disabled()
+    for shown in ("Rows 21 to 40", "Rows 41 to 48"):
+        page.locator('[data-part="rows-on"]').click()
+        expect(page.locator('[data-part="rows"]')).to_have_text(shown)
+    expect(page.locator('[data-part="rows-on"]')).to_be_disabled()
+    expect(page.locator("#clips").get_by_test_id("cell-0-0")).to_have_text(visit.explorer("e.base.id[e.rows[40]]"))
+    page.locator('[data-part="label"]').select_option("member")
+    expect(page.locator('[data-part="rows"]')).to_have_text("Rows 1 to 20")
+
+
+def test_indicators_are_asked_for_when_their_table_is_opened_and_follow_the_condition(visit):
+    page = visit.open(f"/dataset?clip={CLIP}")
+    visit.until("e.panel.details")
+    assert page.locator('[data-part="indicators"] tr').count() == 0
+    page.get_by_text("Its indicators").click()
+    rows = page.locator('[data-part="indicators"] tr')
+    expect(rows).to_have_count(30)
+    before = rows.first.inner_text()
+    page.keyboard.press("6")
+    expect(rows.first).not_to_have_text(before)
 
 
 def test_a_deep_link_restores_everything_and_back_undoes_a_choice(visit):

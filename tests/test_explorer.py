@@ -16,11 +16,12 @@ import soundfile
 from fake_bundle import MISSING_CLIP, TARGETS, write_fake_bundle
 
 from explorer import evidence, grid, method, overview, score_page, single, study, terms
-from explorer.catalog import Catalog
+from explorer.catalog import FITS, Catalog
 from explorer.columns import Columns
+from explorer.packed import CLOSE, unpack
 from explorer.served import STATIC, Served, read_light
 from explorer.site import table_of
-from precompute.bundle import audio_file
+from precompute.bundle import audio_file, write_bundle
 from precompute.clips import InputError
 from precompute.statistics.intervals import Estimate
 from precompute.verdicts import QUESTIONS, Evidence, decide
@@ -43,6 +44,15 @@ def served(catalog):
 
 def fetched(served: Served, url: str) -> dict:
     return json.loads((served.folder / url.rsplit("/", 1)[1]).read_text(encoding="utf-8"))
+
+
+def sections(catalog: Catalog) -> list[str]:
+    """Evidence of every pair, and every grid."""
+    columns = Columns(catalog)
+    pairs = [(d, t) for d, row in enumerate(catalog.datasets) for t in catalog.targets_of(row["name"])]
+    names = [(catalog.datasets[d]["name"], catalog.targets[t]["id"]) for d, t in pairs]
+    evidences = [evidence.section(catalog, columns, d, t) for d, t in pairs]
+    return evidences + [grid.section(catalog, *pair, fit) for pair in names for fit in FITS]
 
 
 def found(share: float = 0.2, refusal: str | None = None) -> dict:
@@ -78,34 +88,34 @@ def test_a_missing_or_broken_bundle_ends_in_one_sentence_and_status_2(tmp_path, 
 
 
 def test_columns_keep_the_order_of_the_clips_and_say_null_where_there_is_no_score(served):
-    base, columns = fetched(served, served.clips(0)), fetched(served, served.scores(0, 0, 0))
+    base, columns = fetched(served, served.clips(0)), fetched(served, served.scores(0, 0, 0, 0, 0))
     table = served.catalog.bundle.scores.query(
         "dataset == 'synthetic-clean' and target == 'synthetic-target' and condition == 'original' "
         "and scored_text == 'generated'"
     ).set_index("clip_id")["mia_score"]
-    wanted = table.loc[base["id"]].to_numpy(float)
-    sent = np.array([np.nan if value is None else value for value in columns["scores"]["generated"]["refit"]])
-    np.testing.assert_allclose(sent, wanted, atol=1e-7)
-    assert columns["scores"]["generated"]["refit"][5] is None
+    wanted, sent = table.loc[base["id"]].to_numpy(float), unpack(columns["values"])
+    np.testing.assert_allclose(sent, wanted, atol=CLOSE)
+    np.testing.assert_array_equal(np.argsort(sent), np.argsort(wanted))
+    assert np.isnan(sent[5])
 
 
 def test_the_auc_beside_a_column_is_that_of_the_results(served):
-    columns = fetched(served, served.scores(1, 1, 7))
+    columns = fetched(served, served.scores(1, 1, 7, 2, 1))
     rows = served.catalog.bundle.results["mia"]
     wanted = {"dataset": "synthetic-shift", "target": "synthetic-target-weak", "condition": "resynthesis"}
     wanted |= {"realization": 2, "scored_text": "reference", "fit": "transfer"}
     (row,) = [r for r in rows if all(r[key] == value for key, value in wanted.items())]
-    assert columns["auc"]["reference"]["transfer"]["auc"] == row["auc"]
+    assert columns["auc"]["auc"] == row["auc"]
 
 
 def test_the_text_carried_to_the_original_audio_is_the_text_written_for_it(served):
-    scores = fetched(served, served.scores(0, 0, 0))["scores"]
-    assert scores["carried"] == scores["generated"]
+    generated, carried = (fetched(served, served.scores(0, 0, 0, text, 0)) for text in (0, 1))
+    assert carried == generated and carried["auc"] is not None
 
 
 def test_a_clip_names_its_sources_rows_and_tokens(served):
-    clip = served.clip(0, 0, 7)
-    assert [s["kind"] for s in clip["sources"]] == [
+    heard, clip = served.sources(0, 7), served.clip(0, 0, 7)
+    assert [s["kind"] for s in heard["sources"]] == [
         "file",
         "silence",
         "silence",
@@ -115,19 +125,20 @@ def test_a_clip_names_its_sources_rows_and_tokens(served):
         "file",
         "file",
     ]
-    assert clip["sources"][2]["seconds"] == 3.0
+    assert heard["sources"][2]["seconds"] == 3.0
+    assert heard["text"] == fetched(served, served.texts(0))[7]
     tokens = clip["tokens"]["0.reference"]
     assert len(tokens["token"]) == len(tokens["nll"]) == len(tokens["gap"]) > 0
     assert "".join(tokens["token"]).split() == clip["rows"]["0.reference"]["wrote"].split()
-    assert len(clip["rows"]["0.generated"]["indicators"]) == 30
-    json.dumps(clip, allow_nan=False)
+    assert len(served.indicators(0, 0, 7, 0, 0)) == 30 and served.indicators(0, 0, 7, 0, 1) != []
+    json.dumps([heard, clip, served.indicators(0, 0, 7, 5, 2)], allow_nan=False)
 
 
 def test_a_clip_without_audio_says_so_for_everything_but_silence(served):
     clips = fetched(served, served.clips(0))["id"]
-    sources = served.clip(0, 0, clips.index(MISSING_CLIP))["sources"]
+    sources = served.sources(0, clips.index(MISSING_CLIP))["sources"]
     assert [source["kind"] for source in sources] == ["missing", "silence", "silence", *["missing"] * 5]
-    assert "no audio" in sources[0]["sentence"]
+    assert "no audio of this clip for “original”" in sources[0]["sentence"]
 
 
 def test_every_part_of_the_page_has_a_name_of_its_own():
@@ -149,7 +160,13 @@ def test_noise_is_rendered_once_on_listening_as_loud_and_long_as_the_clip(served
 
 @pytest.mark.parametrize("value", [-1, 99, "0", "../../etc/passwd", None, 1.0, True, [0]])
 def test_a_number_from_a_browser_has_to_be_a_whole_number_in_range(served, value):
-    for call in (lambda: served.clips(value), lambda: served.clip(0, 0, value), lambda: served.listen(0, value, 3)):
+    calls = (
+        *(lambda: served.clips(value), lambda: served.texts(value), lambda: served.scores(0, 0, 0, value, 0)),
+        *(lambda: served.scores(0, 0, 0, 0, value), lambda: served.clip(0, 0, value), lambda: served.sources(0, value)),
+        *(lambda: served.indicators(0, 0, 0, 0, value), lambda: served.listen(0, value, 3)),
+        *(lambda: served.evidence(0, value), lambda: served.grid(0, 0, value)),
+    )
+    for call in calls:
         with pytest.raises(InputError):
             call()
 
@@ -160,7 +177,7 @@ def test_only_noise_is_rendered_on_listening(served):
 
 
 def test_the_served_folder_holds_scripts_columns_and_noise_and_nothing_else(served):
-    served.scores(0, 0, 1)
+    served.scores(0, 0, 1, 0, 0)
     served.listen(0, 8, 4)
     assert {path.suffix for path in served.folder.iterdir()} <= {".js", ".json", ".flac"}
     assert not [path for path in served.folder.iterdir() if path.name.startswith(".")]
@@ -246,7 +263,7 @@ def test_every_page_escapes_what_comes_from_a_bundle(catalog):
     bundle = replace(catalog.bundle, audit=audit | {"part": attack}, results=results)
     hostile = Catalog(bundle)
     pages = [overview.overview(hostile), overview.heatmaps(hostile), grid.page(hostile), method.page(hostile)]
-    pages.append(evidence.page(hostile, Columns(hostile)))
+    pages += [evidence.page(hostile), *sections(hostile)]
     for page in pages:
         assert attack not in page
         assert "onerror" in page
@@ -261,7 +278,7 @@ def test_the_overview_names_every_pair_with_verdict_numbers_and_part(catalog):
 
 
 def test_the_evidence_page_asks_every_question_that_was_asked_with_its_answer_and_number(catalog):
-    page = evidence.page(catalog, Columns(catalog))
+    page = "".join(sections(catalog))
     for row in catalog.bundle.results["verdicts"]:
         for step in row["steps"]:
             assert html.escape(step["question"]) in page and html.escape(step["because"]) in page
@@ -375,34 +392,38 @@ def test_every_term_can_be_reached_and_explains_itself():
         assert terms.term(name) == f'<abbr tabindex="0" title="{html.escape(why)}">{html.escape(name)}</abbr>'
 
 
-def test_a_bundle_from_before_the_adjustment_still_opens_on_every_page(catalog):
+def test_a_bundle_from_before_the_adjustment_still_opens_on_every_page(catalog, tmp_path):
     keys = ("blind", "mia", "indicators", "correlation", "heatmap", "conditions", "verdicts")
     results = {key: catalog.bundle.results[key] for key in keys}
     new = ("steps", "changes", "adjusted_auc", "adjusted_low", "adjusted_high", "p_holm", "phase1_sentence")
     results["verdicts"] = [{k: v for k, v in row.items() if k not in new} for row in results["verdicts"]]
     blind = catalog.bundle.blind.drop(columns=["overlap_weight", "propensity", "fingerprint_score"])
     scores = catalog.bundle.scores.drop(columns="mia_score_adjusted")
-    old = Catalog(replace(catalog.bundle, results=results, blind=blind, scores=scores))
-    for page in (overview.overview(old), grid.page(old), method.page(old), evidence.page(old, Columns(old))):
+    parts = {"audit": catalog.bundle.audit, "clips": catalog.bundle.clips, "tokens": catalog.bundle.tokens()}
+    old = Catalog(write_bundle(tmp_path / "old", **parts, scores=scores, blind=blind, models={}, results=results))
+    for page in (overview.overview(old), grid.page(old), method.page(old), evidence.page(old)):
         assert page.startswith('<div class="page">')
-    assert results["verdicts"][0]["reasons"][0] in html.unescape(evidence.page(old, Columns(old)))
+    assert results["verdicts"][0]["reasons"][0] in html.unescape("".join(sections(old)))
     columns = Columns(old)
-    assert columns.clips_file(0)["weight"] is None and columns.clips_file(0)["pairs"] == []
-    assert columns.scores_file(0, 0, 0)["adjusted"] is None
+    assert columns.clips_file(0)["weight"] is None and columns.clips_file(0)["pairs"]["member"] == []
+    assert columns.scores_file(0, 0, 0, "generated", "refit")["adjusted"] is None
     Served.open(old).close()
 
 
 def test_weights_pairs_and_adjusted_scores_are_in_the_order_of_the_clips(served):
-    base, columns = fetched(served, served.clips(1)), fetched(served, served.scores(1, 0, 0))
+    base, columns = fetched(served, served.clips(1)), fetched(served, served.scores(1, 0, 0, 0, 0))
     row = served.catalog.rows("pairs")[12]
-    assert [base["id"][i] for i in base["pairs"][0][:2]] == [row["member"], row["non_member"]]
+    assert base["id"][base["pairs"]["member"][0]] == row["member"]
+    assert base["id"][base["pairs"]["non_member"][0]] == row["non_member"]
+    assert base["pairs"]["distance"][0] == round(row["distance"], 3)
     verdict = served.catalog.verdicts["synthetic-shift", "synthetic-target"]
-    values = np.array([np.nan if value is None else value for value in columns["adjusted"]])
-    known, y, w = np.isfinite(values), np.array(base["label"]) == 1, np.array(base["weight"])
+    values = unpack(columns["adjusted"])
+    known, y, w = np.isfinite(values), np.array(base["label"]) == 1, unpack(base["weight"])
     higher = np.sign(values[known & y][:, None] - values[known & ~y]) / 2 + 0.5
     area = np.average(higher, weights=np.outer(w[known & y], w[known & ~y]))
     assert area == pytest.approx(verdict["adjusted_auc"], abs=2e-3)
-    assert fetched(served, served.scores(1, 0, 1))["adjusted"] is None
+    for further in ((1, 0, 0), (0, 2, 0), (0, 0, 1)):
+        assert fetched(served, served.scores(1, 0, *further))["adjusted"] is None
 
 
 def test_why_is_answered_for_pairs_of_the_bundle_only(served):

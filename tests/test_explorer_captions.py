@@ -30,11 +30,6 @@ def catalog(tmp_path_factory) -> Catalog:
     return Catalog(replace(bundle, clips=clips, results={**bundle.results, "conditions": conditions}))
 
 
-def section(page: str, name: str) -> str:
-    """The part of a page about one dataset and target."""
-    return next(part for part in page.split("<section ")[1:] if f'data-grid="{name}' in part)
-
-
 def test_a_dataset_of_sounds_has_captions_and_one_of_speech_transcripts(catalog):
     assert catalog.words(SPEECH) is TRANSCRIPTS and catalog.words(SOUND) is CAPTIONS
     assert (catalog.task(SPEECH), catalog.task(SOUND)) == ("speech", "sound")
@@ -64,8 +59,7 @@ def test_the_table_of_clips_is_headed_in_the_words_of_its_dataset(catalog):
 
 
 def test_the_grid_of_captions_shows_how_often_the_own_caption_is_nearest(catalog):
-    page = grid.page(catalog)
-    sound, speech = section(page, f"{SOUND}|synthetic-target|refit"), section(page, f"{SPEECH}|synthetic-target|refit")
+    sound, speech = (grid.section(catalog, name, "synthetic-target", "refit") for name in (SOUND, SPEECH))
     assert "own caption nearer 71% [66, 76]" in sound and "cannot make out this audio" in sound
     assert "word error" in speech and "own caption" not in speech
     shown = re.sub(r'title="[^"]*"', "", sound)  # a condition's own description speaks of both
@@ -122,4 +116,4 @@ def test_an_upload_beside_sounds_is_rendered_again_from_what_the_target_wrote(ca
 
 
 def test_the_columns_of_a_page_are_the_same_whatever_the_texts_are_called(catalog):
-    assert Columns(catalog).clips_file(1)["text"] == Columns(catalog).clips[1]["text"].tolist()
+    assert Columns(catalog).texts_file(1) == Columns(catalog).clips[1]["text"].tolist()

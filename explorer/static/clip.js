@@ -2,6 +2,9 @@
 import { address, fixed, h, known, percent, rank, score, seconds, wordDifference } from './common.js';
 import { Player, drawWave } from './player.js';
 
+const SOON = 150; // ms after which what was written is asked for, sound or not
+const STAYS = 300; // ms with one clip after which its other conditions are worth fetching
+const pause = (time) => new Promise((resolve) => setTimeout(resolve, time));
 const find = (host, name) => host.querySelector(`[data-part="${name}"]`);
 
 export class ClipPanel {
@@ -27,6 +30,7 @@ export class ClipPanel {
     on('volume', 'input', (event) => this.player.setVolume(Number(event.target.value)));
     on('wave', 'pointerdown', (event) => this.seekAt(event));
     on('wave', 'keydown', (event) => this.seekKey(event));
+    this.part('indicators').closest('details').addEventListener('toggle', () => this.details && this.drawIndicators());
     this.part('volume').value = this.player.savedVolume();
     this.part('inputs').append(...this.catalog.inputs.map((input, k) => this.inputButton(input, k)));
     new ResizeObserver(() => this.drawPlayer()).observe(this.part('wave'));
@@ -74,7 +78,7 @@ export class ClipPanel {
   async show(i, view, play) {
     const token = ++this.token;
     const goOn = play || this.player.playing;
-    Object.assign(this, { index: i, view, details: null, failed: new Map(), wanted: view.k });
+    Object.assign(this, { index: i, view, details: null, heard: null, failed: new Map(), wanted: view.k });
     this.player.clear();
     this.host.classList.add('open');
     this.part('empty').hidden = true;
@@ -82,12 +86,18 @@ export class ClipPanel {
     this.drawFacts();
     this.busy(true);
     try {
-      const details = await this.server.clip([view.d, view.t, i]);
+      // The sound is asked for first and waits for nothing else; what was written follows it, or soon.
+      const heard = await this.server.sources([view.d, i]);
       if (token !== this.token) return;
-      this.details = details;
+      this.heard = heard;
+      const sounding = this.hear(this.wanted, token).then(() => token === this.token && goOn && this.player.play());
+      await Promise.race([sounding, pause(SOON)]);
+      if (token !== this.token) return;
+      const found = await this.server.clip([view.d, view.t, i]);
+      await sounding;
+      if (token !== this.token) return;
+      this.details = found;
       this.drawDetails();
-      await this.hear(view.k, token);
-      if (token === this.token && goOn) this.player.play();
       this.prepareRest(token);
     } catch (error) {
       if (token === this.token) this.say(`This clip could not be opened: ${error.message ?? error}. Try another one or reload the page.`);
@@ -118,7 +128,7 @@ export class ClipPanel {
   }
 
   async fetchInput(k) {
-    const source = this.details.sources[k];
+    const source = this.heard.sources[k];
     if (source.kind === 'missing') throw new Error(source.sentence);
     if (source.kind === 'silence') return this.player.silence(source.seconds);
     const url = source.kind === 'file' ? source.url : (await this.server.listen([this.view.d, this.index, k])).url;
@@ -127,7 +137,7 @@ export class ClipPanel {
 
   async hear(k, token = this.token) {
     this.wanted = k;
-    if (!this.details || this.player.current === k) return;
+    if (!this.heard || this.player.current === k) return;
     if (this.player.use(k)) {
       this.say('');
       return;
@@ -143,7 +153,9 @@ export class ClipPanel {
     this.say(ready ? '' : this.failed.get(k) ?? '');
   }
 
+  /** Bring the other conditions in, once it is clear that the reader stays with this clip. */
   async prepareRest(token) {
+    await pause(STAYS);
     for (let k = 0; k < this.catalog.inputs.length && token === this.token; k += 1) await this.load(k, token);
   }
 
@@ -203,12 +215,10 @@ export class ClipPanel {
 
   drawDetails() {
     const { k, text } = this.view;
-    const row = this.details.rows[`${k}.${text}`];
-    const reference = this.view.base.text[this.index];
-    this.part('words').replaceChildren(...this.writtenNodes(reference, this.details.rows[`${k}.generated`]));
+    this.part('words').replaceChildren(...this.writtenNodes(this.heard.text, this.details.rows[`${k}.generated`]));
     this.part('tokens').replaceChildren(...this.tokenNodes(this.details.tokens[`${k}.${text}`]));
     this.part('tokens-title').textContent = `Darker is surer. Scored text: ${this.dataset.texts[text]}.`;
-    this.part('indicators').replaceChildren(...this.indicatorRows(row));
+    this.drawIndicators();
     this.part('everywhere').replaceChildren(...this.everywhereRows());
   }
 
@@ -235,10 +245,20 @@ export class ClipPanel {
     });
   }
 
-  indicatorRows(row) {
-    if (!row) return [h('tr', {}, h('td', {}, 'Not measured here.'))];
+  /** Indicators are asked for when their table is open. */
+  async drawIndicators() {
+    const { d, t, k, text } = this.view;
+    const asked = [d, t, this.index, k, this.catalog.texts.indexOf(text)];
+    if (!this.part('indicators').closest('details').open || String(asked) === String(this.indicated)) return;
+    this.indicated = asked;
+    const values = await this.server.indicators(asked).catch(() => []);
+    if (this.indicated === asked) this.part('indicators').replaceChildren(...this.indicatorRows(values));
+  }
+
+  indicatorRows(values) {
+    if (!values.length) return [h('tr', {}, h('td', {}, 'Not measured here.'))];
     return this.catalog.indicators.map(({ name, explanation }, at) => h('tr', {},
-      h('th', { scope: 'row', title: explanation }, name), h('td', {}, known(row.indicators[at]) ? row.indicators[at].toPrecision(4) : 'none')));
+      h('th', { scope: 'row', title: explanation }, name), h('td', {}, known(values[at]) ? values[at].toPrecision(4) : 'none')));
   }
 
   everywhereRows() {

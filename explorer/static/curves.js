@@ -135,7 +135,16 @@ export class Roc {
   }
 
   line(kind, { tp, fp, members, nonmembers }) {
-    const points = tp.map((count, i) => `${this.plot.x(fp[i] / Math.max(1e-9, nonmembers)).toFixed(1)},${this.plot.y(count / Math.max(1e-9, members)).toFixed(1)}`);
+    const points = [];
+    let [lastX, lastY] = [-1, -1];
+    tp.forEach((count, i) => {
+      const x = this.plot.x(fp[i] / Math.max(1e-9, nonmembers));
+      const y = this.plot.y(count / Math.max(1e-9, members));
+      // Thousands of steps finer than half a pixel would be drawn on top of each other.
+      if (Math.abs(x - lastX) + Math.abs(y - lastY) < 0.5 && i < tp.length - 1) return;
+      points.push(`${x.toFixed(1)},${y.toFixed(1)}`);
+      [lastX, lastY] = [x, y];
+    });
     return h('polyline', { class: `curve ${kind}`, points: points.join(' ') });
   }
 
@@ -177,13 +186,17 @@ export class Roc {
 }
 
 /** Text alternatives that carry the numbers of the two charts. */
-export function describeHistogram(scores, labels, threshold) {
-  const median = (label) => {
+export function describeHistogram([others, members], threshold) {
+  return `Histogram of membership scores. Median of members ${fixed(members)}, of non-members ${fixed(others)}; ` +
+    `threshold ${score(threshold)}.`;
+}
+
+/** Medians of both classes, non-members first. */
+export function medians(scores, labels) {
+  return [0, 1].map((label) => {
     const values = scores.filter((v, i) => known(v) && labels[i] === label).sort((a, b) => a - b);
     return values.length ? values[values.length >> 1] : NaN;
-  };
-  return `Histogram of membership scores. Median of members ${fixed(median(1))}, of non-members ${fixed(median(0))}; ` +
-    `threshold ${score(threshold)}.`;
+  });
 }
 
 export function describeRoc(curve, index, others = []) {

@@ -2,10 +2,11 @@
 import {
   address, curveIndex, debounce, fixed, h, known, rocCurve, ruleSentence, score, thresholdAtRate, withInterval,
 } from './common.js';
-import { Histogram, Roc, describeHistogram, describeRoc } from './curves.js';
+import { Histogram, Roc, describeHistogram, describeRoc, medians } from './curves.js';
 import { Scatter } from './scatter.js';
 import { ClipPanel } from './clip.js';
 import { Pairs } from './pairs.js';
+import { unpacked } from './packed.js';
 
 const DEFAULT_RATE = 0.05;
 const CHOICES = ['dataset', 'target', 'family', 'input', 'text', 'fit'];
@@ -15,6 +16,7 @@ export class Linked {
     Object.assign(this, { element, files, catalog, server, trigger });
     this.cache = new Map();
     this.state = {};
+    this.from = 0;
     this.turn = 0;
   }
 
@@ -30,7 +32,6 @@ export class Linked {
       input: (k) => this.change({ input: k }), step: (way) => this.step(way), close: () => this.pick(null),
     });
     this.pairs = new Pairs(this.part('pairs'), this.server, { open: (i) => this.pick(i), moved: () => this.writeAddress() });
-    this.scatter.onRecolour = () => this.ringWrong();
     this.settled = debounce(() => { this.ringWrong(); this.applyFilter(); this.writeAddress(); }, 120);
     this.sendTable = debounce(() => this.trigger(this.tableRequest()), 250);
     window.addEventListener('popstate', () => { this.readAddress(); this.refresh({ play: false }); });
@@ -107,6 +108,9 @@ export class Linked {
       button.addEventListener('click', () => this.moveThreshold(thresholdAtRate(this.curve, Number(button.dataset.rate))));
     }
     this.part('download').addEventListener('click', () => this.download());
+    this.part('rows-back').addEventListener('click', () => this.turnTable(-1));
+    this.part('rows-on').addEventListener('click', () => this.turnTable(1));
+    this.part('search').addEventListener('focus', () => this.texts().catch(() => null));
   }
 
   fill(name, rows) { this.part(name).replaceChildren(...rows.map(([value, label]) => h('option', { value }, label))); }
@@ -152,7 +156,7 @@ export class Linked {
       this.cache.set(key, this.server[kind](numbers).then(async (url) => {
         const answer = await fetch(address(url));
         if (!answer.ok) throw new Error('The scores could not be loaded.');
-        return answer.json();
+        return unpacked[kind](await answer.json());
       }));
       this.cache.get(key).catch(() => this.cache.delete(key));
     }
@@ -164,7 +168,7 @@ export class Linked {
     const { dataset: d, target: t, input: k } = this.state;
     this.element.setAttribute('aria-busy', 'true');
     try {
-      const [base, columns] = await Promise.all([this.load('clips', d), this.load('scores', d, t, k)]);
+      const [base, columns] = await Promise.all([this.load('clips', d), this.load('scores', d, t, k, ...this.scored()), this.state.q && this.texts()]);
       if (turn !== this.turn) return;
       Object.assign(this, { base, columns });
       await this.drawAll(play);
@@ -180,8 +184,18 @@ export class Linked {
   /** Bring the other conditions in while the reader looks, so that switching is immediate. */
   async prefetch(turn) {
     for (let k = 0; k < this.catalog.inputs.length && turn === this.turn; k += 1) {
-      await this.load('scores', this.state.dataset, this.state.target, k).catch(() => null);
+      await this.load('scores', this.state.dataset, this.state.target, k, ...this.scored()).catch(() => null);
     }
+  }
+
+  /** Numbers of the scored text and of the fit. */
+  scored() { return [this.catalog.texts.indexOf(this.state.text), Object.keys(this.catalog.fits).indexOf(this.state.fit)]; }
+
+  /** The known texts of the dataset, which only a search or a download needs. */
+  async texts() {
+    const d = this.state.dataset;
+    const [base, texts] = await Promise.all([this.load('clips', d), this.load('texts', d)]);
+    base.text = texts;
   }
 
   error(sentence) {
@@ -190,7 +204,7 @@ export class Linked {
   }
 
   get scores() {
-    return this.columns.scores[this.state.text]?.[this.state.fit] ?? new Array(this.base.id.length).fill(null);
+    return this.columns.values ?? new Array(this.base.id.length).fill(null);
   }
 
   get blind() { return this.base.blind[this.state.family]; }
@@ -198,13 +212,14 @@ export class Linked {
   async drawAll(play) {
     const s = this.state;
     this.values = this.scores;
+    this.medians = medians(this.values, this.base.label);
     this.curve = rocCurve(this.values, this.base.label);
     if (s.threshold === null) s.threshold = thresholdAtRate(this.curve, DEFAULT_RATE);
     this.drawVerdict();
     this.filter();
     this.histogram.set(this.values, this.base.label);
     this.others = this.otherCurves();
-    this.roc.set(this.curve, `raw ${withInterval(this.columns.auc[s.text]?.[s.fit])}`, this.others);
+    this.roc.set(this.curve, `raw ${withInterval(this.columns.auc)}`, this.others);
     this.drawThreshold();
     this.drawHeadings();
     this.drawClip(play);
@@ -212,11 +227,10 @@ export class Linked {
     this.sendTable();
     await this.plotted;
     await this.drawScatter();
-    this.ringWrong();
   }
 
   drawScatter() {
-    const points = { x: this.blind, y: this.values, labels: this.base.label, ids: this.base.id, shown: this.filtering ? new Set(this.rows) : null };
+    const points = { x: this.blind, y: this.values, labels: this.base.label, ids: this.base.id, shown: this.filtering ? this.shown : null, wrong: this.wrong() };
     return this.scatter.set(points, `blind score: ${this.dataset.families[this.state.family]}`);
   }
 
@@ -247,10 +261,10 @@ export class Linked {
 
   /** Curves beside the raw one: the shift-adjusted attack, where it is the same clips' and text's, and blind features. */
   otherCurves() {
-    const { text, fit, family, dataset, target } = this.state;
+    const { family, dataset, target } = this.state;
     const { base, columns } = this;
     const others = [];
-    if (columns.adjusted && base.weight && text !== 'reference' && fit === 'refit') {
+    if (columns.adjusted && base.weight) {
       const label = `adjusted ${withInterval(this.catalog.verdicts[`${dataset}.${target}`]?.adjusted)}`;
       others.push({ kind: 'adjusted', label, curve: rocCurve(columns.adjusted, base.label, base.weight) });
     }
@@ -259,9 +273,8 @@ export class Linked {
   }
 
   drawHeadings() {
-    const s = this.state;
-    const auc = this.columns.auc[s.text]?.[s.fit];
-    const blind = this.base.blind_auc[s.family];
+    const { auc } = this.columns;
+    const blind = this.base.blind_auc[this.state.family];
     const noScore = this.values.every((value) => !known(value));
     this.part('scatter-title').textContent = noScore ? 'No score exists for this choice' : scatterFinding(auc, blind);
     this.part('scatter-note').textContent = `membership AUC ${withInterval(auc)}, blind AUC ${withInterval(blind)}; ` +
@@ -300,7 +313,7 @@ export class Linked {
     const range = this.part('range');
     range.value = String(Math.min(1, threshold));
     range.setAttribute('aria-valuetext', this.part('rule').textContent);
-    this.part('histogram').setAttribute('aria-label', describeHistogram(this.values, this.base.label, threshold));
+    this.part('histogram').setAttribute('aria-label', describeHistogram(this.medians, threshold));
     this.part('roc').setAttribute('aria-label', describeRoc(this.curve, at, this.others));
   }
 
@@ -312,11 +325,14 @@ export class Linked {
     return called ? 'flagged' : 'passed';
   }
 
-  ringWrong() {
+  /** Clips that the rule gets wrong, of those the filter shows. */
+  wrong() {
     const wrong = [];
     for (let i = 0; i < this.base.id.length; i += 1) if (['missed', 'flagged'].includes(this.outcome(i)) && known(this.blind[i])) wrong.push(i);
-    this.scatter.wrong(this.filtering ? wrong.filter((i) => this.shown.has(i)) : wrong);
+    return this.filtering ? wrong.filter((i) => this.shown.has(i)) : wrong;
   }
+
+  ringWrong() { this.scatter.wrong(this.wrong()); }
 
   // ---- filter, order, table ----------------------------------------------------------------------
 
@@ -328,9 +344,10 @@ export class Linked {
     const { id, text, label: labels } = this.base;
     const keep = (i) => (label === 'all' || labels[i] === (label === 'member' ? 1 : 0))
       && (outcome === 'all' || this.outcome(i) === outcome)
-      && (!wanted || id[i].toLocaleLowerCase().includes(wanted) || (text[i] ?? '').toLocaleLowerCase().includes(wanted));
+      && (!wanted || id[i].toLocaleLowerCase().includes(wanted) || (text?.[i] ?? '').toLocaleLowerCase().includes(wanted));
     this.rows = [...id.keys()].filter(keep).sort(this.order());
     this.shown = new Set(this.rows);
+    this.from = 0;
     this.part('count').textContent = this.filtering ? `${this.rows.length} of ${id.length} clips` : `${id.length} clips`;
     this.part('none').hidden = this.rows.length > 0;
   }
@@ -347,8 +364,9 @@ export class Linked {
     }[this.state.sort] ?? ((a, b) => a - b);
   }
 
-  filterBy(choice) {
+  async filterBy(choice) {
     Object.assign(this.state, choice);
+    if (this.state.q && !this.base?.text) await this.texts().catch((error) => this.error(error.message));
     this.applyFilter();
     this.writeAddress();
   }
@@ -357,17 +375,28 @@ export class Linked {
     const before = this.rows?.join();
     this.filter();
     if (this.rows.join() === before) return;
-    if (this.scatter.made) this.drawScatter().then(() => this.ringWrong());
+    if (this.scatter.made) this.drawScatter();
     this.sendTable();
   }
 
   tableRequest() {
     const { dataset, target, input, text, fit, family } = this.state;
-    return { dataset, target, input, text, fit, family, rows: this.rows };
+    const rows = this.rows.slice(this.from, this.from + this.catalog.tableRows);
+    this.part('rows').textContent = rows.length ? `Rows ${this.from + 1} to ${this.from + rows.length}` : '';
+    this.part('rows-back').disabled = !this.from;
+    this.part('rows-on').disabled = this.from + rows.length >= this.rows.length;
+    return { dataset, target, input, text, fit, family, rows };
   }
 
-  download() {
+  /** Bring the next or the previous rows into the table. */
+  turnTable(way) {
+    this.from = Math.max(0, this.from + way * this.catalog.tableRows);
+    this.trigger(this.tableRequest());
+  }
+
+  async download() {
     const s = this.state;
+    await this.texts();
     const quote = (value) => `"${String(value ?? '').replaceAll('"', '""').replace(/^([=+\-@])/, "'$1")}"`;
     const head = ['clip_id', 'label', 'trained', 'duration_s', 'text', `blind_${s.family}`, 'membership_score', 'outcome_at_threshold'];
     const lines = this.rows.map((i) => [quote(this.base.id[i]), this.base.label[i], this.columns.trained?.[i] ?? '', this.base.duration[i],

@@ -23,15 +23,17 @@ class Side {
     Object.assign(this, { index, base, wanted: null });
     this.player.clear();
     this.part('name').textContent = base.id[index];
-    this.part('text').textContent = base.text[index] ?? 'Its text is not known.';
+    this.part('text').textContent = '';
     this.part('note').hidden = true;
     this.draw();
   }
 
   /** Fetch the original audio once; false with a sentence where there is none. */
-  load(server, d, t) {
+  load(server, d) {
     const index = this.index;
-    this.wanted ??= server.clip([d, t, index]).then(async ({ sources: [source] }) => {
+    this.wanted ??= server.sources([d, index]).then(async ({ sources: [source], text }) => {
+      if (index !== this.index) return false;
+      this.part('text').textContent = text ?? 'Its text is not known.';
       if (source.kind !== 'file') throw new Error(source.sentence ?? 'This bundle holds no audio of this clip.');
       const buffer = await this.player.decode(address(source.url));
       if (index !== this.index) return false;
@@ -70,7 +72,7 @@ export class Pairs {
     Object.assign(this, { host, server, actions, at: 0, seen: false });
     const started = (side) => this.sides.filter((other) => other !== side).forEach((other) => other.stop());
     this.sides = ['member', 'nonmember'].map((name) => new Side(host.querySelector(`[data-side="${name}"]`), { open: actions.open, started }));
-    for (const side of this.sides) side.ready = () => side.load(this.server, this.view.d, this.view.t);
+    for (const side of this.sides) side.ready = () => side.load(this.server, this.view.d);
     this.part('previous').addEventListener('click', () => this.step(-1));
     this.part('next').addEventListener('click', () => this.step(1));
     host.addEventListener('keydown', (event) => this.key(event));

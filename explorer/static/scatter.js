@@ -6,16 +6,18 @@ let plotly;
 /** Load plotly.js once; keep our own reference, whatever else a page puts on `window`. */
 export function loadPlotly(files) {
   plotly ??= new Promise((resolve, reject) => {
-    const script = h('script', { src: `${files}/plotly.min.js` });
-    script.onload = () => resolve(window.Plotly);
-    script.onerror = () => reject(new Error('The chart library could not be loaded; reload the page.'));
-    document.head.append(script);
+    if (window.Plotly) return resolve(window.Plotly);
+    // The page's head may have asked for it already, see `early` in site.py.
+    const script = document.getElementById('plotly') ?? document.head.appendChild(h('script', { src: `${files}/plotly.min.js` }));
+    script.addEventListener('load', () => resolve(window.Plotly));
+    script.addEventListener('error', () => reject(new Error('The chart library could not be loaded; reload the page.')));
   });
   return plotly;
 }
 
 const ink = (name) => getComputedStyle(document.body).getPropertyValue(name).trim();
 const RANGE = [-0.03, 1.03];
+const MANY = 1000; // points of a class from which they are drawn smaller
 
 export class Scatter {
   constructor(host, { onPick }) {
@@ -56,11 +58,11 @@ export class Scatter {
     };
   }
 
-  /** `points`: {x, y, labels, ids, shown (Set of indices or null)}; one canonical index per clip throughout. */
+  /** `points`: {x, y, labels, ids, shown (Set of indices or null), wrong (indices to ring)}; one canonical index per clip throughout. */
   async set(points, xTitle) {
     this.points = points;
     this.xTitle = xTitle;
-    const traces = [this.trace(0), this.trace(1), this.wrongTrace([])];
+    const traces = [this.trace(0), this.trace(1), this.wrongTrace()];
     if (this.made) await this.plotly.react(this.chart, traces, this.layout());
     else await this.make(traces);
     this.place();
@@ -70,34 +72,37 @@ export class Scatter {
     const { x, y, labels, ids, shown } = this.points;
     const index = [...ids.keys()].filter((i) => labels[i] === label && y[i] !== null && x[i] !== null);
     const colour = label ? '#D55E00' : ink('--nonmember');
+    // Thousands of points are drawn smaller, so that they stay points; one opacity for all is many times faster than one each.
+    const size = index.length > MANY ? 5 : 8;
     return {
       type: 'scattergl', mode: 'markers', x: index.map((i) => x[i]), y: index.map((i) => y[i]), customdata: index,
       text: index.map((i) => `${ids[i]}<br>blind ${fixed(x[i])}, membership ${score(y[i])}`),
       hovertemplate: `%{text}<extra>${label ? 'member' : 'non-member'}</extra>`,
       marker: {
-        size: 8, color: label ? colour : 'rgba(0,0,0,0)', line: { width: label ? 0 : 1.5, color: colour },
-        opacity: index.map((i) => (!shown || shown.has(i) ? 0.72 : 0.06)),
+        size, color: label ? colour : 'rgba(0,0,0,0)', line: { width: label ? 0 : size > 6 ? 1.5 : 1, color: colour },
+        opacity: shown ? index.map((i) => (shown.has(i) ? 0.72 : 0.06)) : 0.72,
       },
     };
   }
 
-  wrongTrace(index) {
-    const { x, y } = this.points;
+  wrongTrace() {
+    const { x, y, wrong: index } = this.points;
     return {
       type: 'scattergl', mode: 'markers', x: index.map((i) => x[i]), y: index.map((i) => y[i]), hoverinfo: 'skip',
-      marker: { size: 14, color: 'rgba(0,0,0,0)', opacity: 0.5, line: { width: 1, color: ink('--ink') } },
+      marker: { ...(index.length > MANY ? { size: 8, opacity: 0.3 } : { size: 14, opacity: 0.5 }), color: 'rgba(0,0,0,0)', line: { width: 1, color: ink('--ink') } },
     };
   }
 
   /** Ring the clips that the rule gets wrong. */
   wrong(index) {
     if (!this.made) return;
-    const { x, y } = this.points;
-    this.plotly.restyle(this.chart, { x: [index.map((i) => x[i])], y: [index.map((i) => y[i])] }, [2]);
+    this.points.wrong = index;
+    const { x, y, marker } = this.wrongTrace();
+    this.plotly.restyle(this.chart, { x: [x], y: [y], marker: [marker] }, [2]);
   }
 
   recolour() {
-    if (this.made) this.set(this.points, this.xTitle).then(() => this.onRecolour?.());
+    if (this.made) this.set(this.points, this.xTitle);
   }
 
   select(index) {

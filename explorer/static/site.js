@@ -51,16 +51,39 @@ function carryChoice(element) {
   }
 }
 
-/** A page whose sections are all in it: the address, and the selectors, say which ones are seen. */
-export function sections(element) {
+/** A page that shows one section at a time: the address, and the selectors, say which; the server makes it. */
+export function sections(element, server) {
   const selects = [...element.querySelectorAll('.choices select')];
-  const show = () => {
-    const values = selects.map((select) => select.value);
-    // A section is named by the first one, two or all choices; one of a dataset alone stays while the target changes.
-    const wanted = values.map((_, count) => values.slice(0, count + 1).join('|'));
-    for (const part of element.querySelectorAll('[data-grid]')) part.hidden = !wanted.includes(part.dataset.grid);
-    const last = wanted[wanted.length - 1];
-    element.querySelector('[data-part="none"]').hidden = [...element.querySelectorAll('[data-grid]')].some((part) => part.dataset.grid === last);
+  const place = element.querySelector('[data-part="sections"]');
+  const kept = new Map();
+  let turn = 0;
+  const load = (numbers) => {
+    const key = numbers.join('-');
+    if (!kept.has(key)) {
+      kept.set(key, server.section(numbers).then(async (url) => {
+        const answer = await fetch(address(url));
+        if (!answer.ok) throw new Error('the server does not answer');
+        return answer.json();
+      }));
+      kept.get(key).catch(() => kept.delete(key));
+    }
+    return kept.get(key);
+  };
+  const show = async () => {
+    const mine = ++turn;
+    place.setAttribute('aria-busy', 'true');
+    let html;
+    try {
+      html = await load(selects.map((select) => select.selectedIndex));
+    } catch (error) {
+      html = '<p class="error" role="alert">This could not be loaded. Reload the page to try again.</p>';
+      console.warn(error);
+    }
+    if (mine !== turn) return;
+    place.innerHTML = html; // made by the server, where every name is escaped
+    place.setAttribute('aria-busy', 'false');
+    element.querySelector('[data-part="none"]').hidden = html !== '';
+    element.dataset.ready = 'true';
   };
   const read = () => {
     const query = new URLSearchParams(location.search);
@@ -78,7 +101,6 @@ export function sections(element) {
   for (const select of selects) select.addEventListener('change', write);
   window.addEventListener('popstate', read);
   read();
-  element.dataset.ready = 'true';
 }
 
 /** Load a module of the served folder. */

@@ -22,6 +22,7 @@ from precompute.bench.big_results import Findings
 from precompute.bundle import SCHEMA, audio_file, plain
 from precompute.conditions import CONDITIONS
 from precompute.indicators import EXTRAS, INDICATORS
+from precompute.tables import FLUSHED_ROWS
 
 RATE = 16_000
 SECONDS = 10.0
@@ -114,10 +115,12 @@ def write(
         _append(tables, path, "blind", pa.Table.from_pandas(blind, preserve_index=False))
         for number, target in enumerate(ids):
             memory = MEMORY[number % len(MEMORY)] * table["trained"].to_numpy(float)
+            held = []
             for scores, tokens in _cells(table, words, vocabulary, blind, target, memory, rng):
                 findings.cell(scores)
                 _append(tables, path, "scores", pa.Table.from_pandas(scores, preserve_index=False))
-                _append(tables, path, "tokens", tokens)
+                held.append(tokens)
+            _append(tables, path, "tokens", _as_written(held, rng), FLUSHED_ROWS)
         _write_audio(path, table["clip_id"].tolist(), heard, rng)
     for writer in tables.values():
         writer.close()
@@ -132,11 +135,22 @@ def write(
     return path
 
 
-def _append(tables: dict[str, pq.ParquetWriter], path: Path, name: str, table: pa.Table) -> None:
-    """Add a row group."""
+def _append(
+    tables: dict[str, pq.ParquetWriter], path: Path, name: str, table: pa.Table, rows: int | None = None
+) -> None:
+    """Add a row group, or several of so many rows."""
     if name not in tables:
         tables[name] = pq.ParquetWriter(path / f"{name}.parquet", table.schema, compression="zstd")
-    tables[name].write_table(table, row_group_size=max(1, len(table)))
+    tables[name].write_table(table, row_group_size=rows or max(1, len(table)))
+
+
+def _as_written(cells: list[pa.Table], rng: np.random.Generator, chunk: int = 100) -> pa.Table:
+    """Put tokens into the order of an audit: chunks of clips in no order of their names, in each cell after cell."""
+    count = len(cells[0])
+    clips = rng.permutation(count)
+    chunks = [clips[start : start + chunk] for start in range(0, count, chunk)]
+    rows = [cell * count + part for part in chunks for cell in range(len(cells))]
+    return pa.concat_tables(cells).combine_chunks().take(pa.array(np.concatenate(rows)))
 
 
 def _vocabulary(rng: np.random.Generator, size: int = 3000) -> np.ndarray:

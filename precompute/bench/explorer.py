@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -44,6 +45,7 @@ BARS = {
 """What is asked of each measure: it stays below."""
 
 PATIENCE = 120_000
+CLICK_PATIENCE = 10_000
 CLICKS = 15
 MOVES = 120
 FLAGS = ("--no-sandbox", "--autoplay-policy=no-user-gesture-required")
@@ -58,6 +60,19 @@ AudioBufferSourceNode.prototype.start = function (...a) {
 addEventListener('pointerdown', () => { window.bench.input = performance.now(); window.bench.heard = 0; }, true);
 """
 """Runs before the page's own scripts: when a pointer went down, and when sound began after it."""
+
+LONELY = """([ids, count]) => {
+  const e = window.explorer, {x, y} = e.scatter.points;
+  const known = (i) => x[i] !== null && y[i] !== null;
+  const gap = (i) => Math.min(...x.map((_, j) => i === j || !known(j) ? 9 : Math.hypot(x[i] - x[j], y[i] - y[j])));
+  return ids.filter((id) => known(e.base.id.indexOf(id))).map((id) => [gap(e.base.id.indexOf(id)), id])
+    .sort((a, b) => b[0] - a[0]).slice(0, count).map(([, id]) => id);
+}"""
+"""Those of the named clips whose points are farthest from any other, so that a click can mean no other."""
+
+HEARD = """() => window.explorer.panel.index !== null && window.explorer.panel.details
+  && (window.bench.heard || document.querySelector('[data-part=note]').textContent)"""
+"""Whether a click is done: a clip is shown, and it sounds or says why not."""
 
 SHOWN = """(k) => window.explorer.panel.player.current === k
   && document.querySelector('.linked').getAttribute('aria-busy') === 'false'"""
@@ -171,7 +186,7 @@ def measure_explorer(bundle: Path | str, app: Path = APP, repeats: int = 3) -> d
     """
     bundle = Path(bundle)
     audible = _audible(bundle)
-    with _server(bundle, app) as server, _browser() as browser:
+    with _browser() as browser, _server(bundle, app) as server:
         found: dict[str, Any] = {"start_s": round(server.seconds, 2), "start_cpu_s": server.cpu_s()}
         pages = {name: [_visit(browser, server.url, name) for _ in range(repeats)] for name in PAGES}
         found["pages_s"] = {name: round(median(times), 2) for name, times in pages.items()}
@@ -204,8 +219,12 @@ def _server(bundle: Path, app: Path) -> Iterator[Server]:
             raise InputError(f"the explorer did not start: {process.stderr.read().strip()[-300:]}")
         yield Server(process, f"http://127.0.0.1:{port}", time.perf_counter() - begun)
     finally:
-        process.terminate()
-        process.wait(timeout=30)
+        process.send_signal(signal.SIGINT)  # as Ctrl-C does, so that it removes the folder it serves from
+        try:
+            process.wait(timeout=30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
 
 @contextmanager
@@ -250,18 +269,26 @@ def _dataset(browser: Any, url: str, audible: list[str]) -> dict[str, Any]:
     received.watch(page)
     page.goto(url + "/dataset")
     page.wait_for_selector('.linked[data-ready="true"]')
-    page.wait_for_load_state("networkidle")
-    view = ("clips-0", "scores-0-0-0", "table")
-    found: dict[str, Any] = {
-        "payload_kb": round(received.kb(*view), 1),
-        "payload_all_conditions_kb": round(received.kb(*DATA), 1),
-        "received": {url.rsplit("/", 1)[-1]: n for url, n in received.parts.items() if n > 2000},
-    }
-    found["click_to_audio_ms"] = _median([_click(page, clip) for clip in audible[:: max(1, len(audible) // CLICKS)]])
-    found |= _swaps(page)
+    _quiet(page, received)
+    views = [url for url in received.parts if "/scores-" in url][:1]
+    other = received.kb("/scores-") - received.kb(*views)
+    whole = received.kb(*DATA)
+    found: dict[str, Any] = {"payload_kb": round(whole - other, 1), "payload_all_conditions_kb": round(whole, 1)}
+    clips = page.evaluate(LONELY, [audible[: 40 * CLICKS], CLICKS])
+    found["click_to_audio_ms"] = _median([_click(page, clip) for clip in clips])
+    found |= _swaps(page, clips[0])
     found["threshold_move_ms"] = _median(page.evaluate(THRESHOLD, MOVES))
     context.close()
     return found
+
+
+def _quiet(page: Any, received: Received, seconds: float = 1.5) -> None:
+    """Wait until a page has received nothing for so long."""
+    while True:
+        before = dict(received.parts)
+        page.wait_for_timeout(1000 * seconds)
+        if received.parts == before:
+            return
 
 
 def _median(values: list[float | None]) -> float | None:
@@ -279,19 +306,25 @@ def _click(page: Any, clip: str) -> float | None:
     )
     if where is None:
         return None
+    from playwright.sync_api import TimeoutError as Late
+
+    page.evaluate("() => { explorer.pick(null); document.querySelector('[data-part=note]').textContent = ''; }")
     page.mouse.move(where[0] - 2, where[1] - 2)
     page.mouse.move(*where)
-    page.wait_for_function("() => document.querySelector('.hoverlayer .hovertext')")
-    page.mouse.click(*where)
-    page.wait_for_function("() => window.explorer.panel.details")
-    page.wait_for_function("() => window.bench.heard || document.querySelector('[data-part=note]').textContent")
+    try:
+        page.wait_for_function("() => document.querySelector('.hoverlayer .hovertext')", timeout=CLICK_PATIENCE)
+        page.mouse.click(*where)
+        page.wait_for_function(HEARD, timeout=CLICK_PATIENCE)
+    except Late:
+        return None
     bench = page.evaluate("window.bench")
     return bench["heard"] - bench["input"] if bench["heard"] else None
 
 
-def _swaps(page: Any) -> dict[str, float | None]:
+def _swaps(page: Any, clip: str) -> dict[str, float | None]:
     """Milliseconds from the click on a condition until it sounds, and until the charts show it."""
     count = page.evaluate("window.explorer.catalog.inputs.length")
+    page.evaluate("(id) => window.explorer.pick(window.explorer.base.id.indexOf(id))", clip)
     page.wait_for_function(f"() => window.explorer.panel.player.buffers.size === {count}")
     heard, drawn = [], []
     for k in [*range(1, count), 0] * 2:
