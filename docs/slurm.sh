@@ -3,7 +3,8 @@
 #
 #   sbatch docs/slurm.sh --recipe paper --dtype bfloat16 --out bundles/paper
 #
-# Submit it from the checkout, on a file system that all machines see; what follows goes to `precompute audit`. The cache of
+# Submit it from the checkout, on a file system that all machines see; what follows goes to `precompute audit`. The audit runs
+# on the first machine and holds no weights: these are with one worker for each GPU, the first machine's included. The cache of
 # scores has to lie on a local disk, for locks do not hold on network file systems: it is copied there first and back at the
 # end, two minutes before the time limit if need be, so that the same command goes on where this one was.
 

@@ -9,7 +9,7 @@ from typing import Any
 from precompute.bundle import Bundle
 from precompute.conditions import CONDITIONS
 from precompute.hearing import is_captioned
-from precompute.indicators import EXPLANATIONS, INDICATORS
+from precompute.indicators import EXPLANATIONS, INDICATORS, LABEL_ONLY
 
 FAMILIES = {
     "acoustic": "acoustic",
@@ -196,6 +196,10 @@ class Catalog:
         """Give the indices of the targets that scored a dataset."""
         return [i for i, target in enumerate(self.targets) if (dataset, target["id"]) in self.pairs]
 
+    def indicators_of(self, target: int) -> tuple[str, ...]:
+        """Name what the attack on a target reads: four indicators of its text where it gives no probability."""
+        return LABEL_ONLY if self.targets[target].get("access") == "labels" else INDICATORS
+
     @property
     def partial(self) -> str:
         """A sentence where only a part was audited, else nothing."""
@@ -210,7 +214,7 @@ class Catalog:
             "inputs": [{"key": i.key, "description": i.description} for i in self.inputs],
             "texts": list(TEXTS),
             "fits": {name: {"label": label, "explanation": why} for name, (label, why) in FITS.items()},
-            "indicators": [{"name": name, "explanation": EXPLANATIONS.get(name, "")} for name in INDICATORS],
+            "indicators": {name: EXPLANATIONS[name] for name in (*INDICATORS, *LABEL_ONLY)},
             "verdicts": {
                 f"{d}.{t}": {
                     "verdict": row.get("verdict"),

@@ -11,7 +11,6 @@ import pandas as pd
 
 from explorer.catalog import Catalog
 from explorer.packed import pack
-from precompute.indicators import INDICATORS
 
 SCORE_COLUMNS = {"refit": "mia_score", "transfer": "mia_score_transfer"}
 SHOWN = ("clip_id", *SCORE_COLUMNS.values(), "mia_score_adjusted", "trained")
@@ -150,14 +149,15 @@ class Columns:
         found = self._by_input(self.bundle.stored("scores").part(columns, **key).to_pylist())
         return {name: self._clip_row(row) for name, row in found.items()}
 
-    def clip_indicators(self, dataset: int, target: int, clip: int, index: int, text: str) -> list[float | None]:
-        """Values of the `INDICATORS` of one clip, input and scored text; empty where it was not scored."""
+    def clip_indicators(self, dataset: int, target: int, clip: int, index: int, text: str) -> dict[str, float | None]:
+        """Give the target's indicators of one clip, input and scored text, by name; empty where it was not scored."""
         used = self.catalog.inputs[index]
         own = "generated" if (text, used.condition) == ("carried", "original") else text
         key = {"condition": used.condition, "realization": used.realization, "scored_text": own}
-        clip_id = self.clips[dataset]["clip_id"].iloc[clip]
-        table = self.bundle.stored("scores").part(INDICATORS, **self._names(dataset, target), **key, clip_id=clip_id)
-        return [number(row.get(name)) for row in table.to_pylist()[:1] for name in INDICATORS]
+        key |= {**self._names(dataset, target), "clip_id": self.clips[dataset]["clip_id"].iloc[clip]}
+        names = self.catalog.indicators_of(target)
+        rows = self.bundle.stored("scores").part(names, **key).to_pylist()
+        return {name: number(row.get(name)) for row in rows[:1] for name in names}
 
     @cached_property
     def _input_numbers(self) -> dict[tuple[str, int], int]:

@@ -9,7 +9,7 @@ from explorer import study
 from explorer.catalog import EITHER, FITS, Catalog, family_label, scored_texts
 from explorer.parts import auc, badge, table
 from precompute.conditions import CONDITIONS
-from precompute.indicators import EXPLANATIONS, EXTRAS, INDICATORS
+from precompute.indicators import EXPLANATIONS, EXTRAS, INDICATORS, LABEL_ONLY
 from precompute.verdicts import QUESTIONS
 
 VERDICTS = {
@@ -153,6 +153,8 @@ def _indicators() -> str:
         f"each</summary>{table(('name', 'meaning'), rows(INDICATORS))}</details>"
         f"<details><summary>Stored beside them, not part of the "
         f"score</summary>{table(('name', 'meaning'), rows(EXTRAS))}</details>"
+        "<details><summary>In their place where a target gives its text and no "
+        f"probability</summary>{table(('name', 'meaning'), rows(LABEL_ONLY))}</details>"
     )
 
 

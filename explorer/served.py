@@ -178,8 +178,8 @@ class Served:
         i = self.index(clip, len(self.columns.clips[d]))
         return {"rows": self.columns.clip_rows(d, t, i), "tokens": self.columns.clip_tokens(d, t, i)}
 
-    def indicators(self, dataset: int, target: int, clip: int, index: int, text: int) -> list[float | None]:
-        """Give the indicators of a clip under one input and scored text."""
+    def indicators(self, dataset: int, target: int, clip: int, index: int, text: int) -> dict[str, float | None]:
+        """Give the indicators of a clip under one input and scored text, by name."""
         d, t, k = self._view(dataset, target, index)
         i = self.index(clip, len(self.columns.clips[d]))
         return self.columns.clip_indicators(d, t, i, k, list(TEXTS)[self.index(text, len(TEXTS))])

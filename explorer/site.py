@@ -162,7 +162,7 @@ def _dataset_page(served: Served) -> None:
     def clip(numbers: list) -> dict[str, object]:
         return served.clip(*numbers)
 
-    def indicators(numbers: list) -> list[float | None]:
+    def indicators(numbers: list) -> dict[str, float | None]:
         return served.indicators(*numbers)
 
     def listen(numbers: list) -> dict[str, str]:

@@ -175,7 +175,7 @@ def score_target(
     tokens: Writer,
 ) -> dict[str, Any]:
     """Phases 2 and 3 for one target: write rows of scores and of tokens; give the target's description."""
-    target = request.load(name)
+    target = request.take(name)
     exposure = training(target_folder(name))
     truth = {clip.clip_id: trained_on(clip, exposure) for clip in clips}
     plan = request.plan

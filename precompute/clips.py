@@ -181,3 +181,40 @@ def content_hash(samples: np.ndarray) -> str:
     digest = hashlib.blake2b(str(len(samples)).encode(), digest_size=16)
     digest.update(np.ascontiguousarray(samples, dtype=np.float32).tobytes())
     return digest.hexdigest()
+
+
+def fixed(samples: np.ndarray) -> np.ndarray:
+    """Make audio that nobody can change any more, for which `sound_id` costs nothing.
+
+    Parameters
+    ----------
+    samples : np.ndarray [shape=(n,)]
+
+    Returns
+    -------
+    np.ndarray [shape=(n,)], float32
+        The same array where it owns its samples, else a copy.
+    """
+    samples = np.ascontiguousarray(samples, dtype=np.float32)
+    if samples.base is not None:
+        samples = samples.copy()
+    samples.flags.writeable = False
+    return samples
+
+
+def sound_id(samples: np.ndarray) -> int | str:
+    """Tell audio apart within a process: what cannot change by its identity, all else by its content.
+
+    Parameters
+    ----------
+    samples : np.ndarray [shape=(n,)]
+        Has to be held as long as an identity is used.
+
+    Returns
+    -------
+    int or str
+        Equal only for equal audio; two arrays of equal samples may differ in it.
+    """
+    if samples.base is None and not samples.flags.writeable:
+        return id(samples)
+    return content_hash(samples)

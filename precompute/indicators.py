@@ -49,6 +49,7 @@ STATISTICS: tuple[str, ...] = (
 )
 """Columns of numbers kept per token, in the order in which targets and the store lay them out."""
 
+_COLUMN = {name: index for index, name in enumerate(STATISTICS)}
 _RENYI_COLUMN = {"0": "renyi_0", "1": "entropy", "2": "renyi_2", "inf": "renyi_inf"}
 _RENYI_WORDS = {
     "0": "effective number of candidate tokens, as a logarithm",
@@ -188,36 +189,45 @@ def indicators(stats: TokenStats) -> dict[str, float]:
         not known of this target; what is made of it is NaN, and only that.
     """
     numbers = stats.numbers.astype(np.float64)
-    known = [not np.isnan(column).all() for column in numbers.T]
-    if not len(numbers) or not known[STATISTICS.index("logprob")] or not np.isfinite(numbers[:, known]).all():
-        return dict.fromkeys((*INDICATORS, *EXTRAS), float("nan"))
-    column = dict(zip(STATISTICS, numbers.T, strict=True))
     length = len(numbers)
-    surprise = np.sort(-column["logprob"])
+    known = ~np.isnan(numbers).all(axis=0)
+    if not length or not known[_COLUMN["logprob"]] or not np.isfinite(numbers[:, known]).all():
+        return dict.fromkeys((*INDICATORS, *EXTRAS), float("nan"))
+    means = _lowest_means(numbers)
+    columns = dict(zip(STATISTICS, means.T, strict=True))
+    everything = length - 1
     compressed = len(zlib.compress(stats.text.encode()))
-    nll = surprise.mean()
+    nll = -columns["logprob"][everything]
     values = {
         "nll": nll,
-        "entropy": column["entropy"].mean(),
+        "entropy": columns["entropy"][everything],
         "zlib_ratio": nll / compressed,
-        "prob_gap": column["gap"].mean(),
+        "prob_gap": columns["gap"][everything],
     }
+    highest = dict(zip(STATISTICS, -_lowest_means(-numbers).T, strict=True))
     for k in PERCENTS:
-        values[f"min_k_{k:02d}"] = surprise[-count(length, k) :].mean()
-        values[f"max_k_{k:02d}"] = surprise[: count(length, k)].mean()
+        values[f"min_k_{k:02d}"] = -columns["logprob"][count(length, k) - 1]
+        values[f"max_k_{k:02d}"] = -highest["logprob"][count(length, k) - 1]
     for alpha in ALPHAS:
-        entropies = np.sort(column[_RENYI_COLUMN[alpha]])
         for k in RENYI_PERCENTS:
-            values[f"renyi_{alpha}_k{k}"] = entropies[-count(length, k) :].mean()
+            values[f"renyi_{alpha}_k{k}"] = highest[_RENYI_COLUMN[alpha]][count(length, k) - 1]
     values["perplexity"] = np.exp(nll)
     values["zlib_total"] = nll * length / compressed
-    standardised = np.sort(_standardised(column))
+    standardised = _lowest_means(_standardised(numbers))
     for k in MIN_K_PP_PERCENTS:
-        values[f"min_k_pp_{k}"] = standardised[: count(length, k)].mean()
+        values[f"min_k_pp_{k}"] = standardised[count(length, k) - 1]
     return {name: float(values[name]) for name in (*INDICATORS, *EXTRAS)}
 
 
-def _standardised(column: dict[str, np.ndarray]) -> np.ndarray:
+def _lowest_means(numbers: np.ndarray) -> np.ndarray:
+    """Mean of the lowest 1, 2, ... T values of each column, shape of `numbers` [shape=(T, ...)]."""
+    ordered = np.sort(numbers, axis=0)
+    counts = np.arange(1, len(numbers) + 1).reshape(-1, *[1] * (numbers.ndim - 1))
+    return ordered.cumsum(axis=0) / counts
+
+
+def _standardised(numbers: np.ndarray) -> np.ndarray:
     """Log probability in deviations from the vocabulary's mean at the same position, shape (T,)."""
+    logprob, mean, deviation = (numbers[:, _COLUMN[name]] for name in ("logprob", "mean_logprob", "std_logprob"))
     # Under a one-hot distribution the deviation is float32 noise; 1e-6 is where that noise ends.
-    return (column["logprob"] - column["mean_logprob"]) / np.maximum(column["std_logprob"], 1e-6)
+    return (logprob - mean) / np.maximum(deviation, 1e-6)

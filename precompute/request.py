@@ -14,7 +14,7 @@ from precompute.bundle import read_bundle
 from precompute.clips import Clip, Cohort, InputError
 from precompute.corpora import find_cohorts, limited
 from precompute.scores import PROTOCOL_VERSION, Plan
-from precompute.targets import load_target, target_folder
+from precompute.targets import load_target, open_target, target_folder
 from precompute.units import design
 
 if TYPE_CHECKING:
@@ -85,6 +85,14 @@ class Request:
     def load(self, name: str) -> Target:
         """Load a target as asked for."""
         return load_target(name, self.device, self.dtype, attention=self.attention, device_map=self.device_map)
+
+    def take(self, name: str) -> Target:
+        """Get a target to score with: loaded here, or without its weights where workers hold them."""
+        if self.engine == "local" or name.startswith("api:"):
+            return self.load(name)
+        from precompute.engine.cluster import dtype_of_workers
+
+        return open_target(name, dtype_of_workers(self.dtype, self.device, self.ray_address))
 
 
 def cohorts_of(request: Request) -> list[Cohort]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from precompute.clips import SAMPLE_RATE, Clip, content_hash, read_audio
+from precompute.clips import SAMPLE_RATE, Clip, content_hash, fixed, read_audio
 from precompute.conditions import CONDITIONS, FIXED_SECONDS, Rendering
 from precompute.conditions.casting import EMBEDDED, Casting
 from precompute.conditions.voices import Studio
@@ -21,7 +21,7 @@ from precompute.store import Store
 from precompute.targets.base import Target
 from precompute.work import BatchSize, Work, execute
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 """Part of every cache key: raised when the same inputs would give other numbers."""
 
 
@@ -193,16 +193,18 @@ def _score_chunk(
     found |= scorer.through_store([work for one in swapped for work in one.works], size)
     for one in (original, *swapped):
         scorer.advance(sum(len(keys) - sum(key in found for key in keys) for keys in one.keys.values()))
+        written = [found.get(key, NO_TOKENS).text for key in one.keys["generated"]]
+        errors = [wer(clip.text, text) for clip, text in zip(clips, written, strict=True)]
         for scored_text, keys in one.keys.items():
-            for clip, key, written in zip(clips, keys, one.keys["generated"], strict=True):
+            for clip, key, text, error in zip(clips, keys, written, errors, strict=True):
                 if scored_text == "reference" and not clip.text:
                     continue
-                stats, wrote = found.get(key, NO_TOKENS), found.get(written, NO_TOKENS)
-                yield _row(scorer.target, one, clip, scored_text, stats, wrote.text), stats
+                stats = found.get(key, NO_TOKENS)
+                yield _row(scorer.target, one, clip, scored_text, stats, text, error), stats
 
 
 def _row(
-    target: Target, heard: _Input, clip: Clip, scored_text: str, stats: TokenStats, written: str
+    target: Target, heard: _Input, clip: Clip, scored_text: str, stats: TokenStats, written: str, error: float
 ) -> dict[str, Any]:
     """Row of ``scores.parquet`` without dataset and label."""
     row = {
@@ -213,7 +215,7 @@ def _row(
         "scored_text": scored_text,
         "generated_text": stats.text,
         "n_tokens": stats.n_tokens,
-        "wer": wer(clip.text, written),
+        "wer": error,
         **indicators(stats),
     }
     if target.access == "labels":  # it names no tokens; its text alone is judged
@@ -315,6 +317,11 @@ class _Scorer:
         plan = self.plan
         asked = _Input(condition, realization, {"generated": []}, [])
         hashes = [None if audio is None else content_hash(audio) for audio in audios]
+        one_of: dict[str, np.ndarray] = {}  # equal audio is one array from here on
+        audios = [
+            None if audio is None or name is None else one_of.setdefault(name, fixed(audio))
+            for audio, name in zip(audios, hashes, strict=True)
+        ]
         how = {"max_new_tokens": plan.max_new_tokens, "protocol": plan.protocol}
         for audio, name in zip(audios, hashes, strict=True):
             key = "" if name is None else self._key(name, **how)

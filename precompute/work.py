@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from precompute.clips import SAMPLE_RATE, InputError, content_hash
+from precompute.clips import SAMPLE_RATE, InputError, sound_id
 from precompute.indicators import TokenStats
 from precompute.targets.base import Target
 
-FIRST_ROWS = 32
+FIRST_ROWS = 64
 """Clips of a first batch where no size is given."""
 
 MOST_ROWS = 256
@@ -31,7 +31,7 @@ class Work:
     key : str
         Of its row in the store.
     audio : np.ndarray [shape=(n_samples,)]
-        16 kHz mono float32.
+        16 kHz mono float32; of equal audio best one array, made by `precompute.clips.fixed`.
     prompt : str
     max_new_tokens : int
     ids : tuple of int or None
@@ -137,9 +137,9 @@ def heard_once(works: Iterable[Work]) -> list[Heard]:
 
     A batch too large for the memory then fails at the start of a night and not at its end.
     """
-    found: dict[tuple[str, str, int], Heard] = {}
+    found: dict[tuple[str, int | str, int], Heard] = {}
     for work in works:
-        place = (work.prompt, content_hash(work.audio), work.max_new_tokens)
+        place = (work.prompt, sound_id(work.audio), work.max_new_tokens)
         heard = found.setdefault(place, Heard(work.audio, work.prompt, work.max_new_tokens))
         if work.ids is None:
             heard.writes = work.key
@@ -190,10 +190,19 @@ def _answers(target: Target, batch: Sequence[Heard]) -> dict[str, TokenStats]:
     writing = [heard for heard in batch if heard.writes is not None]
     wrote = target.generate([heard.audio for heard in writing], prompt, batch[0].max_new_tokens) if writing else []
     found = {str(heard.writes): stats for heard, stats in zip(writing, wrote, strict=True)}
-    texts = [(heard.audio, key, ids) for heard in batch for key, ids in heard.texts]
-    if texts:
-        scored = target.score([audio for audio, _, _ in texts], prompt, [ids for _, _, ids in texts])
-        found |= {key: stats for (_, key, _), stats in zip(texts, scored, strict=True)}
+    texts: list[tuple[np.ndarray, str, tuple[int, ...]]] = []
+    for heard in batch:
+        own = found.get(str(heard.writes))
+        for key, ids in heard.texts:
+            if own is not None and tuple(own.ids.tolist()) == ids:  # it wrote this very text: one pass told all
+                found[key] = own
+            else:
+                texts.append((heard.audio, key, ids))
+    texts.sort(key=lambda text: -len(text[2]))  # texts of like length together: little is read that only fills up
+    for first in range(0, len(texts), len(batch)):
+        part = texts[first : first + len(batch)]
+        scored = target.score([audio for audio, _, _ in part], prompt, [ids for _, _, ids in part])
+        found |= {key: stats for (_, key, _), stats in zip(part, scored, strict=True)}
     return found
 
 

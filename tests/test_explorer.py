@@ -130,7 +130,7 @@ def test_a_clip_names_its_sources_rows_and_tokens(served):
     tokens = clip["tokens"]["0.reference"]
     assert len(tokens["token"]) == len(tokens["nll"]) == len(tokens["gap"]) > 0
     assert "".join(tokens["token"]).split() == clip["rows"]["0.reference"]["wrote"].split()
-    assert len(served.indicators(0, 0, 7, 0, 0)) == 30 and served.indicators(0, 0, 7, 0, 1) != []
+    assert len(served.indicators(0, 0, 7, 0, 0)) == 30 and served.indicators(0, 0, 7, 0, 1) != {}
     json.dumps([heard, clip, served.indicators(0, 0, 7, 5, 2)], allow_nan=False)
 
 

@@ -14,20 +14,25 @@ import pyarrow as pa
 import pytest
 import ray
 import ray_targets
+import torch
 import yaml
 from ray.autoscaler._private.util import prepare_config, validate_config
 from ray.cluster_utils import Cluster
 from ray_targets import BAD, BUG, DEADLY, Doomed, SumTarget, SumWorker
+from transformers import PreTrainedModel
 
+from precompute.audit import fill
 from precompute.clips import InputError
+from precompute.conditions.voices import Studio
 from precompute.corpora import EMBEDDED
 from precompute.engine import groups as grouping
-from precompute.engine.cluster import room_on
+from precompute.engine.cluster import dtype_of_workers, room_on
 from precompute.engine.groups import groups, windows
 from precompute.engine.ray_engine import AHEAD, RayEngine, lost
 from precompute.engine.wire import pack_heard, pack_stats, unpack_stats, unpack_works
 from precompute.engine.worker import WorkerTarget, check_version, code_version
 from precompute.indicators import STATISTICS, TokenStats
+from precompute.request import Request
 from precompute.scores import Plan, missing_works, score_clips
 from precompute.scoring import stats_to_arrays
 from precompute.store import Store
@@ -130,6 +135,44 @@ def test_scores_equal_those_of_the_local_engine_though_a_worker_is_killed_midway
         {str(i): stats for i, (_, stats) in enumerate(found)}, {str(i): stats for i, (_, stats) in enumerate(expected)}
     )
     assert len(expected) == len(clips) * PLAN.texts_per_clip()
+
+
+def test_the_process_that_asks_holds_no_weights_and_finds_what_workers_scored(cluster, clips, tmp_path, monkeypatch):
+    whole = load_target(TINY)
+    cell = {"conditions": ("original",), "max_new_tokens": 4}
+    request = Request((), (TINY,), tmp_path, tmp_path, Plan(**cell), engine="ray", ray_address=cluster.address)
+    monkeypatch.setattr(PreTrainedModel, "from_pretrained", None)
+    target = request.take(TINY)
+    with Store(tmp_path / "ray") as store, Studio() as studio:
+        fill(TINY, target, clips[:3], request, store, studio)
+        found = list(score_clips(target, clips[:3], request.plan, store, int))
+        expected = list(score_clips(Unasked(whole), clips[:3], request.plan, store, int))  # under the very same keys
+        with pytest.raises(InputError, match="its weights are with the workers, who left at least 2 texts unanswered"):
+            list(score_clips(target, clips[3:5], request.plan, store, int))
+    assert [row["nll"] for row, _ in found] == [row["nll"] for row, _ in expected]
+    assert len(found) == 6 and all(np.isfinite(row["nll"]) for row, _ in found)
+
+
+def test_an_automatic_dtype_is_that_of_the_workers_devices(cluster):
+    assert dtype_of_workers("auto", "auto", cluster.address) == "float32"
+    node = cluster.add_node(num_cpus=0, num_gpus=1, object_store_memory=10**8)
+    try:
+        assert dtype_of_workers("auto", "auto", cluster.address) == "bfloat16"
+        assert dtype_of_workers("auto", "cpu", cluster.address) == "float32"
+        assert dtype_of_workers("float16", "auto", cluster.address) == "float16"
+    finally:
+        cluster.remove_node(node)
+    assert not ray.is_initialized()
+    assert dtype_of_workers("auto", "cuda:1", "127.0.0.1:1") == "bfloat16"  # said, so nobody is asked
+    with pytest.raises(InputError, match="no Ray cluster can be used at 127"):
+        dtype_of_workers("auto", "auto", "127.0.0.1:1")
+
+
+@pytest.mark.parametrize(("here", "dtype"), [(True, "bfloat16"), (False, "float32")])
+def test_on_a_cluster_of_its_own_the_workers_devices_are_those_of_this_machine(monkeypatch, here, dtype):
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: here)
+    assert dtype_of_workers("auto", "auto", None) == dtype
 
 
 def test_a_run_streams_and_a_failed_one_leaves_the_engine_usable(cluster):

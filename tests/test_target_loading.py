@@ -115,7 +115,7 @@ def test_weights_are_sized_by_the_first_bytes_of_their_file(hub):
         ("owner/absent", "no such target: there is no folder and no hub model named owner/absent"),
         ("owner/tiny@v9", "owner/tiny: the hub has no revision v9 of it"),
         ("owner/gated", "owner/gated: gated; ask for access on its page and log in with `hf auth login`"),
-        ("owner/text", "owner/text: no audio support for models of type llama; supported are "),
+        ("owner/text", "owner/text: models of type llama are not among the families supported"),
         ("owner/hollow", "owner/hollow: its audio processor is missing or incomplete ("),
     ],
 )

@@ -251,14 +251,15 @@ export class ClipPanel {
     const asked = [d, t, this.index, k, this.catalog.texts.indexOf(text)];
     if (!this.part('indicators').closest('details').open || String(asked) === String(this.indicated)) return;
     this.indicated = asked;
-    const values = await this.server.indicators(asked).catch(() => []);
+    const values = await this.server.indicators(asked).catch(() => ({}));
     if (this.indicated === asked) this.part('indicators').replaceChildren(...this.indicatorRows(values));
   }
 
   indicatorRows(values) {
-    if (!values.length) return [h('tr', {}, h('td', {}, 'Not measured here.'))];
-    return this.catalog.indicators.map(({ name, explanation }, at) => h('tr', {},
-      h('th', { scope: 'row', title: explanation }, name), h('td', {}, known(values[at]) ? values[at].toPrecision(4) : 'none')));
+    const rows = Object.entries(values);
+    if (!rows.length) return [h('tr', {}, h('td', {}, 'Not measured here.'))];
+    return rows.map(([name, value]) => h('tr', {},
+      h('th', { scope: 'row', title: this.catalog.indicators[name] }, name), h('td', {}, known(value) ? value.toPrecision(4) : 'none')));
   }
 
   everywhereRows() {

@@ -21,11 +21,34 @@ export const seconds = (value) => `${Math.floor(value / 60)}:${(value % 60).toFi
 export const withInterval = (row) =>
   row && known(row.auc) ? `${fixed(row.auc)} [${fixed(row.auc_low)}, ${fixed(row.auc_high)}]` : 'not measured';
 
-/** Scores near 0 or 1 keep the digits that tell them apart. */
+/** Scores near 0 or 1 keep the digits that tell them apart; those that are no probabilities have six. */
 export function score(value) {
   if (!known(value)) return 'none';
+  if (value < 0 || value > 1) return String(Number(value.toPrecision(6)));
   const distance = Math.min(value, 1 - value);
   return value.toFixed(distance < 1e-5 ? 7 : distance < 0.001 ? 5 : 3);
+}
+
+/** Ends of an axis of scores: 0 and 1, unless scores made elsewhere lie outside; then those of the scores. */
+export function span(scores) {
+  let [low, high] = [Infinity, -Infinity];
+  for (const value of scores) {
+    if (!known(value)) continue;
+    low = Math.min(low, value);
+    high = Math.max(high, value);
+  }
+  if (low >= 0 && high <= 1 || low > high) return [0, 1];
+  return low < high ? [low, high] : [low - 0.5, high + 0.5];
+}
+
+/** About five round numbers between `low` and `high`. */
+export function ticks(low, high) {
+  const rough = (high - low) / 4;
+  const power = 10 ** Math.floor(Math.log10(rough));
+  const step = [1, 2, 2.5, 5, 10].map((one) => one * power).find((one) => one >= rough * (1 - 1e-9));
+  const first = Math.ceil(low / step - 1e-9);
+  const count = Math.floor(high / step + 1e-9) - first + 1;
+  return Array.from({ length: count }, (_, i) => Number(((first + i) * step).toPrecision(12)));
 }
 
 /** Address of a served file, also where the app lives below a prefix. */

@@ -1,5 +1,5 @@
 // Histogram and ROC as SVG: small, sharp, coloured by the style sheet, moved without redrawing.
-import { clamp, curveIndex, fixed, h, known, percent, rocBand, score } from './common.js';
+import { clamp, curveIndex, fixed, h, known, percent, rocBand, score, span, ticks } from './common.js';
 
 const MARGIN = { left: 44, right: 12, top: 12, bottom: 36 };
 const BINS = 40;
@@ -11,11 +11,12 @@ function frame(host, height) {
   return { svg, inner, x: (v) => inner.x0 + v * (inner.x1 - inner.x0), y: (v) => inner.y0 + v * (inner.y1 - inner.y0) };
 }
 
-function axes(plot, xTitle, yTitle, yTicks) {
+function axes(plot, xTitle, yTitle, yTicks, [low, high] = [0, 1]) {
   const { svg, inner, x, y } = plot;
-  for (const tick of [0, 0.25, 0.5, 0.75, 1]) {
-    svg.append(h('line', { class: 'grid', x1: x(tick), x2: x(tick), y1: inner.y0, y2: inner.y1 }));
-    svg.append(h('text', { class: 'tick', x: x(tick), y: inner.y0 + 16, 'text-anchor': 'middle' }, tick.toString()));
+  for (const tick of ticks(low, high)) {
+    const at = x((tick - low) / (high - low));
+    svg.append(h('line', { class: 'grid', x1: at, x2: at, y1: inner.y0, y2: inner.y1 }));
+    svg.append(h('text', { class: 'tick', x: at, y: inner.y0 + 16, 'text-anchor': 'middle' }, tick.toString()));
   }
   for (const [value, label] of yTicks) {
     svg.append(h('line', { class: 'grid', x1: inner.x0, x2: inner.x1, y1: y(value), y2: y(value) }));
@@ -46,12 +47,13 @@ function draggable(host, plot, move) {
 
 const redrawn = (host, draw) => new ResizeObserver(draw).observe(host);
 
-function binned(scores, labels) {
+/** Share of each class in each bin of `place`, which puts a score between 0 and 1. */
+function binned(scores, labels, place) {
   const counts = [new Array(BINS).fill(0), new Array(BINS).fill(0)];
   const totals = [0, 0];
   scores.forEach((value, i) => {
     if (!known(value)) return;
-    counts[labels[i]][Math.min(BINS - 1, Math.floor(value * BINS))] += 1;
+    counts[labels[i]][Math.min(BINS - 1, Math.floor(place(value) * BINS))] += 1;
     totals[labels[i]] += 1;
   });
   return counts.map((row, label) => row.map((count) => count / Math.max(1, totals[label])));
@@ -72,19 +74,32 @@ export class Histogram {
     redrawn(host, () => this.draw());
     if (!onThreshold) return;
     this.plot = frame(host, host.clientHeight || 220);
-    draggable(host, () => this.plot, onThreshold);
+    draggable(host, () => this.plot, (place) => this.data && onThreshold(this.at(place)));
   }
 
   set(scores, labels, pins = []) {
-    this.data = { shares: binned(scores, labels), pins };
+    this.data = { ends: span([...scores, ...pins.map(({ value }) => value)]), pins };
+    this.data.shares = binned(scores, labels, (value) => this.place(value));
     this.draw();
+  }
+
+  /** Where a score lies between the ends of the axis, 0 to 1. */
+  place(value) {
+    const [low, high] = this.data.ends;
+    return clamp((value - low) / (high - low), 0, 1);
+  }
+
+  /** The score at a place between the ends of the axis. */
+  at(place) {
+    const [low, high] = this.data.ends;
+    return low + place * (high - low);
   }
 
   draw() {
     if (!this.data) return;
     const plot = this.plot = frame(this.host, this.host.clientHeight || 220);
     const top = Math.max(...this.data.shares.flat(), 1e-9);
-    axes(plot, 'membership score', 'share of its class', [[0, '0'], [1, percent(top)]]);
+    axes(plot, 'membership score', 'share of its class', [[0, '0'], [1, percent(top)]], this.data.ends);
     plot.svg.append(h('path', { class: 'bar member', d: outline(this.data.shares[1], top, plot) }));
     plot.svg.append(h('path', { class: 'bar nonmember', d: outline(this.data.shares[0], top, plot) }));
     this.line = h('g', { class: 'threshold' }, h('line', { x1: 0, x2: 0, y1: plot.inner.y0, y2: plot.inner.y1 }));
@@ -95,8 +110,9 @@ export class Histogram {
   }
 
   pin(plot, { value, label }) {
-    const x = plot.x(value);
-    const anchor = value > 0.75 ? 'end' : value < 0.25 ? 'start' : 'middle';
+    const at = this.place(value);
+    const x = plot.x(at);
+    const anchor = at > 0.75 ? 'end' : at < 0.25 ? 'start' : 'middle';
     return h('g', { class: 'pin' },
       h('line', { x1: x, x2: x, y1: plot.inner.y0, y2: plot.inner.y1 + 26 }),
       h('circle', { cx: x, cy: plot.inner.y1 + 26, r: 5 }),
@@ -107,7 +123,7 @@ export class Histogram {
     this.threshold = threshold;
     if (!this.line) return;
     this.line.style.display = known(threshold) ? '' : 'none';
-    if (known(threshold)) this.line.style.transform = `translateX(${this.plot.x(clamp(threshold, 0, 1))}px)`;
+    if (known(threshold)) this.line.style.transform = `translateX(${this.plot.x(this.place(threshold))}px)`;
   }
 }
 

@@ -1,6 +1,6 @@
 // The Dataset page: one state, kept in the address; every chart, the clip and the table follow it.
 import {
-  address, curveIndex, debounce, fixed, h, known, rocCurve, ruleSentence, score, thresholdAtRate, withInterval,
+  address, curveIndex, debounce, fixed, h, known, rocCurve, ruleSentence, score, span, thresholdAtRate, withInterval,
 } from './common.js';
 import { Histogram, Roc, describeHistogram, describeRoc, medians } from './curves.js';
 import { Scatter } from './scatter.js';
@@ -218,6 +218,8 @@ export class Linked {
     this.drawVerdict();
     this.filter();
     this.histogram.set(this.values, this.base.label);
+    const [low, high] = span(this.values);
+    Object.assign(this.part('range'), { min: low, max: high, step: (high - low) / 1000 });
     this.others = this.otherCurves();
     this.roc.set(this.curve, `raw ${withInterval(this.columns.auc)}`, this.others);
     this.drawThreshold();
@@ -311,7 +313,7 @@ export class Linked {
     this.scatter.level(threshold);
     this.part('rule').textContent = ruleSentence(this.curve, at);
     const range = this.part('range');
-    range.value = String(Math.min(1, threshold));
+    range.value = String(Math.min(range.max, threshold));
     range.setAttribute('aria-valuetext', this.part('rule').textContent);
     this.part('histogram').setAttribute('aria-label', describeHistogram(this.medians, threshold));
     this.part('roc').setAttribute('aria-label', describeRoc(this.curve, at, this.others));
@@ -353,7 +355,7 @@ export class Linked {
   }
 
   order() {
-    const last = (value) => (known(value) ? value : -1);
+    const last = (value) => (known(value) ? value : -Infinity);
     const { values, blind, base } = this;
     return {
       score: (a, b) => last(values[b]) - last(values[a]) || a - b,

@@ -1,5 +1,5 @@
 // Blind against membership score, one WebGL point per clip; marks on top are plain elements that move without a redraw.
-import { fixed, h, score } from './common.js';
+import { fixed, h, known, score, span, ticks } from './common.js';
 
 let plotly;
 
@@ -16,7 +16,7 @@ export function loadPlotly(files) {
 }
 
 const ink = (name) => getComputedStyle(document.body).getPropertyValue(name).trim();
-const RANGE = [-0.03, 1.03];
+const MARGIN = 0.03; // of an axis, beyond its ends, so that points there are whole
 const MANY = 1000; // points of a class from which they are drawn smaller
 
 export class Scatter {
@@ -46,14 +46,16 @@ export class Scatter {
   }
 
   layout() {
-    const axis = (title) => ({
-      title: { text: title, font: { size: 13, color: ink('--muted') }, standoff: 8 }, range: RANGE, tickvals: [0, 0.25, 0.5, 0.75, 1],
+    // A zoom is kept for as long as the axis has the same ends.
+    const axis = (title, [low, high]) => ({
+      title: { text: title, font: { size: 13, color: ink('--muted') }, standoff: 8 }, uirevision: `${low} ${high}`,
+      range: [low - MARGIN * (high - low), high + MARGIN * (high - low)], tickvals: ticks(low, high),
       gridcolor: ink('--line'), zeroline: false, tickfont: { size: 12, color: ink('--muted') },
     });
     return {
       margin: { l: 52, r: 12, t: 8, b: 48 }, hovermode: 'closest', showlegend: false, uirevision: 'same', dragmode: 'zoom',
       paper_bgcolor: 'rgba(0,0,0,0)', plot_bgcolor: 'rgba(0,0,0,0)', font: { family: 'system-ui, sans-serif' },
-      xaxis: axis(this.xTitle ?? 'blind score'), yaxis: axis('membership score'),
+      xaxis: axis(this.xTitle ?? 'blind score', [0, 1]), yaxis: axis('membership score', span(this.points.y)),
       hoverlabel: { bgcolor: ink('--ground'), bordercolor: ink('--line'), font: { color: ink('--ink'), size: 13 } },
     };
   }
@@ -126,7 +128,7 @@ export class Scatter {
     const show = at !== null && at !== undefined && this.points.y[at] !== null && inside(this.points.x[at], xaxis) && inside(this.points.y[at], yaxis);
     this.ring.hidden = !show;
     if (show) this.ring.style.transform = `translate(${xaxis._offset + xaxis.d2p(this.points.x[at])}px, ${y(this.points.y[at])}px)`;
-    this.line.hidden = !(this.threshold <= 1) || !inside(this.threshold, yaxis);
+    this.line.hidden = !known(this.threshold) || !inside(this.threshold, yaxis);
     if (!this.line.hidden) {
       this.line.style.transform = `translateY(${y(this.threshold)}px)`;
       this.line.style.left = `${xaxis._offset}px`;

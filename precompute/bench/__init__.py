@@ -17,6 +17,7 @@ from precompute.clips import InputError
 PARTS: dict[str, str] = {
     "scoring": "precompute.bench.scoring:measure",
     "full-size": "precompute.bench.full_size:measure",
+    "precision": "precompute.bench.precision:measure",
     "features": "precompute.bench.features:measure",
     "statistics": "precompute.bench.tables:measure_statistics",
     "cache": "precompute.bench.tables:measure_cache",

@@ -8,11 +8,19 @@ import socket
 from typing import TYPE_CHECKING, Any
 
 from precompute.clips import InputError
+from precompute.targets import dtype_on
 
 if TYPE_CHECKING:
     from precompute.engine.worker import WorkerTarget
 
 CPUS_PER_WORKER = 1
+LOCAL = "local"
+"""The address of a cluster that is yet to be started, on this machine alone."""
+
+
+def find_address(address: str | None) -> str:
+    """Say which cluster is meant: where none is named, that of the environment variable ``RAY_ADDRESS``, or `LOCAL`."""
+    return address or os.environ.get("RAY_ADDRESS") or LOCAL
 
 
 def connect(address: str, workers: int | None) -> bool:
@@ -45,10 +53,10 @@ def connect(address: str, workers: int | None) -> bool:
     if ray.is_initialized():
         return False
     size: dict[str, Any] = {}
-    if address == "local":
+    if address == LOCAL:
         size = {"num_cpus": max(os.cpu_count() or 1, CPUS_PER_WORKER * (workers or 1)), "include_dashboard": False}
     try:
-        if address not in ("local", "auto"):
+        if address not in (LOCAL, "auto"):
             knock(address)
         ray.init(address, logging_level=logging.ERROR, log_to_driver=False, **size)
     except (OSError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
@@ -103,9 +111,7 @@ def room(load: WorkerTarget, gpus: float | None, workers: int | None, ours: bool
     InputError
         If there is no room, and none can come.
     """
-    import ray
-
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    nodes = machines()
     if gpus is None:
         gpus = 1.0 if load.device != "cpu" and any(node.get("GPU") for node in nodes) else 0.0
     fits = sum(room_on(node, gpus) for node in nodes)
@@ -116,6 +122,54 @@ def room(load: WorkerTarget, gpus: float | None, workers: int | None, ours: bool
             + ("no worker can run" if not wanted else f"{wanted} are asked for")
         )
     return gpus, wanted
+
+
+def machines() -> list[dict[str, float]]:
+    """Resources of each machine of the cluster that this process is connected to."""
+    import ray
+
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+
+
+def dtype_of_workers(dtype: str, device: str, address: str | None) -> str:
+    """Settle the dtype that workers load a target in, which is in the keys of the cache and so is settled beforehand.
+
+    Parameters
+    ----------
+    dtype : str
+        Where it is ``auto``, the workers' devices decide as one's own would: see `precompute.targets.dtype_on`.
+    device : str
+        What workers are asked to use; ``auto`` is a GPU wherever the cluster has any.
+    address : str or None
+        See `find_address`. A running cluster is asked for GPUs; on `LOCAL` the workers' machine is this one.
+
+    Returns
+    -------
+    str
+        Name of a torch dtype.
+
+    Raises
+    ------
+    InputError
+        If there is no cluster at the address.
+    """
+    if dtype != "auto":
+        return dtype
+    if device != "auto":
+        return dtype_on(device)
+    place = find_address(address)
+    if place == LOCAL:
+        import torch
+
+        return dtype_on("cuda" if torch.cuda.is_available() else "cpu")
+    ours = connect(place, None)
+    try:
+        return dtype_on("cuda" if any(node.get("GPU") for node in machines()) else "cpu")
+    finally:
+        if ours:
+            import ray
+
+            ray.shutdown()
 
 
 def room_on(node: dict[str, float], gpus: float) -> int:

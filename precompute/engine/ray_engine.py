@@ -8,7 +8,6 @@ Ray restarts a worker that is lost and gives it its groups again. The store stay
 from __future__ import annotations
 
 import itertools
-import os
 import queue
 import threading
 import time
@@ -18,7 +17,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from precompute.clips import InputError
-from precompute.engine.cluster import connect, pipeline, room
+from precompute.engine.cluster import LOCAL, connect, find_address, pipeline, room
 from precompute.engine.groups import groups, windows
 from precompute.engine.wire import pack_heard, unpack_stats
 from precompute.engine.worker import WorkerTarget
@@ -89,7 +88,7 @@ class RayEngine:
         self._load = load.located()
         self._workers = workers
         self._gpus = gpus_per_worker
-        self._address = address or os.environ.get("RAY_ADDRESS") or "local"
+        self._address = find_address(address)
         self._patience = patience
         self._longest = 0.0  # seconds that a group was out, loading aside
         self._loaded: float | None = None  # when the first answer came
@@ -201,7 +200,7 @@ class RayEngine:
     def _start(self) -> None:
         """Start or find the cluster; start the feed, the pipeline and the thread that reads it."""
         self._ours = connect(self._address, self._workers)
-        self._gpus, self._workers = room(self._load, self._gpus, self._workers, self._address == "local")
+        self._gpus, self._workers = room(self._load, self._gpus, self._workers, self._address == LOCAL)
         import ray
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 

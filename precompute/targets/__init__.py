@@ -128,19 +128,51 @@ def load_target(
         from precompute.targets import api
 
         return api.load(name_or_dir_or_hub_id)
-    name, named = split_revision(name_or_dir_or_hub_id)
+    placement = _place(device, dtype, attention, device_map)
+    source, family = _find(name_or_dir_or_hub_id, revision)
+    check_memory(source, placement, family.part)
+    return _load(source, family, placement)
+
+
+def open_target(name: str, dtype: str) -> Target:
+    """Open a target whose weights are held elsewhere, by workers of an engine, say.
+
+    Parameters
+    ----------
+    name : str
+        See `load_target`.
+    dtype : str
+        One of `DTYPES` but ``auto``: of the weights where they are.
+
+    Returns
+    -------
+    Target
+        Which encodes texts and refuses to score any.
+
+    Raises
+    ------
+    InputError
+        As `load_target`, weights aside.
+    """
+    from precompute.targets.elsewhere import open_elsewhere
+
+    check_name(name)
+    if dtype not in DTYPES[1:]:
+        raise InputError(f"unknown dtype {dtype}: choose one of {', '.join(DTYPES[1:])}")
+    return open_elsewhere(*_find(name), dtype)
+
+
+def _find(name: str, revision: str | None = None) -> tuple[Source, Family]:
+    """Find where a model is and which family it is of; no weights are read, but a folder's are hashed."""
+    name, named = split_revision(name)
     revision = revision or named
     folder = target_folder(name)
     if folder is not None and revision is not None:
         raise InputError(f"{name}: a folder has no revisions; leave {revision} out or give a hub id")
-    placement = _place(device, dtype, attention, device_map)
     if folder is None:
         revision = commit(name, revision)
-    config = _read_config(name, folder, revision)
-    family = family_of(name, config)
-    source = _source(name, folder, revision)
-    check_memory(source, placement, family.part)
-    return _load(source, family, placement)
+    family = family_of(name, _read_config(name, folder, revision))
+    return _source(name, folder, revision), family
 
 
 def split_revision(name: str) -> tuple[str, str | None]:
@@ -158,7 +190,8 @@ def family_of(name: str, config: Mapping[str, Any]) -> Family:
         raise InputError(f"{name}: models of type {model_type} cannot be audited: {NOT_AUDITED[model_type]}")
     if model_type not in FAMILIES:
         raise InputError(
-            f"{name}: no audio support for models of type {model_type}; supported are {', '.join(sorted(FAMILIES))}"
+            f"{name}: models of type {model_type} are not among the families supported, which are "
+            f"{', '.join(sorted(FAMILIES))}"
         )
     return FAMILIES[model_type]
 
@@ -276,9 +309,12 @@ def _place(device: str, dtype: str, attention: str | None, device_map: str | Non
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:  # torch has no one class for "no such device"
         raise InputError(f"device {device} cannot be used here") from error
-    if dtype == "auto":
-        dtype = "float32" if kind == "cpu" else "bfloat16"
-    return Placement(device, dtype, attention, device_map)
+    return Placement(device, dtype_on(kind) if dtype == "auto" else dtype, attention, device_map)
+
+
+def dtype_on(device: str) -> str:
+    """Resolve the dtype ``auto`` on a torch device: float32 on the CPU, bfloat16 elsewhere."""
+    return "float32" if device.partition(":")[0] == "cpu" else "bfloat16"
 
 
 def attentions() -> list[str]:

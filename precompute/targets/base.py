@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import copy
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 
-from precompute.clips import InputError, content_hash
+from precompute.clips import InputError, sound_id
 from precompute.indicators import STATISTICS, TokenStats
 from precompute.targets.loading import Placement, Source, load_model, load_processor
 
@@ -35,6 +36,10 @@ LOGITS_AT_ONCE = 2**26
 """Largest number of logits (rows x positions x vocabulary) in memory while given text is scored."""
 LOGITS_REDUCED_AT_ONCE = 2**22
 """Largest number of logits reduced to statistics together on a CPU: their intermediate values fit its cache better."""
+LEAVE_AT = 0.875
+"""Share of the rows of a batch still being written at which finished ones leave it: leaving copies the whole cache."""
+PAIRS_KEPT = 2**16
+"""Short runs of tokens whose text is remembered."""
 PREFILL_BYTES = 2**28
 """Memory for the read-in inputs kept between calls: several texts are scored under one audio."""
 
@@ -139,17 +144,19 @@ def _reduced(logits: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
     import torch
 
     log_p = logits.float().log_softmax(-1)
+    logprob = log_p.gather(-1, chosen[..., None])[..., 0]
+    log_p.clamp_(min=-200)  # where p is 0, and 0 log 0 is 0
     p = log_p.exp()
     # The tolerance keeps uniform logits, which rounding puts just below 1 / V, from counting no entry at all.
     plausible = (p * p.shape[-1] >= 1 - 1e-4).sum(-1).clamp(min=1)
-    entropy = torch.special.entr(p).sum(-1)
-    spread = torch.where(p > 0, p * (log_p + entropy[..., None]).square(), 0.0).sum(-1)
+    entropy = -torch.linalg.vecdot(p, log_p)
+    spread = torch.linalg.vecdot(p, (log_p + entropy[..., None]).square_())
     best = p.topk(2, dim=-1).values
     columns = {
-        "logprob": log_p.gather(-1, chosen[..., None])[..., 0],
+        "logprob": logprob,
         "renyi_0": plausible.float().log(),
         "entropy": entropy,
-        "renyi_2": -(2 * log_p).logsumexp(-1),
+        "renyi_2": -torch.linalg.vecdot(p, p).log(),
         "renyi_inf": -log_p.amax(-1),
         "gap": best[..., 0] - best[..., 1],
         "mean_logprob": -entropy,
@@ -158,14 +165,15 @@ def _reduced(logits: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
     return torch.stack([columns[name] for name in STATISTICS], dim=-1)
 
 
-def pieces(tokenizer: Any, ids: Sequence[int]) -> tuple[str, ...]:
+def pieces(decode: Callable[[tuple[int, ...]], str], ids: Sequence[int]) -> tuple[str, ...]:
     """Readable piece of every token; joined they are the whole decoded text, special tokens shown.
 
     A character that spans several byte-level tokens is given to the last of them.
 
     Parameters
     ----------
-    tokenizer : PreTrainedTokenizerBase
+    decode : callable
+        Gives the text of ids, special tokens shown.
     ids : sequence of int
 
     Returns
@@ -174,11 +182,12 @@ def pieces(tokenizer: Any, ids: Sequence[int]) -> tuple[str, ...]:
         As long as `ids`.
     """
     # A piece is what decoding adds to the piece before it: some tokenizers decode a word alone without its space.
+    ids = tuple(ids)
     result: list[str] = []
     begin = done = 0
     for end in range(1, len(ids) + 1):
-        before = _decode(tokenizer, ids[begin:done])
-        text = _decode(tokenizer, ids[begin:end])
+        before = decode(ids[begin:done])
+        text = decode(ids[begin:end])
         if text.endswith("�") and end < len(ids):
             result.append("")
             continue
@@ -187,7 +196,7 @@ def pieces(tokenizer: Any, ids: Sequence[int]) -> tuple[str, ...]:
     return tuple(result)
 
 
-def _decode(tokenizer: Any, ids: Sequence[int], skip_special_tokens: bool = False) -> str:
+def decoded(tokenizer: Any, ids: Sequence[int], skip_special_tokens: bool = False) -> str:
     return tokenizer.decode(list(ids), skip_special_tokens=skip_special_tokens, clean_up_tokenization_spaces=False)
 
 
@@ -213,8 +222,12 @@ class Prefill:
 
     def select(self, rows: torch.Tensor) -> Prefill:
         """Copy the given rows, in that order and as often as they are named."""
-        cache = copy.deepcopy(self.cache)
-        return Prefill(self.logits, cache, self.mask, self.context).keep(rows)
+        import torch
+
+        copied = Prefill(self.logits, copy.deepcopy(self.cache), self.mask, self.context)
+        if torch.equal(rows, torch.arange(len(self.logits), device=rows.device)):
+            return copied
+        return copied.keep(rows)
 
     def keep(self, rows: torch.Tensor) -> Prefill:
         """Give the same rows as `select` without a copy: the key-value cache is changed in place."""
@@ -279,9 +292,11 @@ class ChatTarget:
         self.dtype = str(model.dtype).removeprefix("torch.")
         self.family = str(model.config.model_type)
         self.end_ids = end_tokens(model, self.tokenizer, self.closing)
-        self._prefills: OrderedDict[tuple[str, ...], Prefill] = OrderedDict()
+        self._prefills: OrderedDict[_Batch, tuple[Prefill, list[np.ndarray]]] = OrderedDict()
         self._front: ChatTarget | None = None
-        self._prepared: dict[tuple[str, ...], Any] = {}
+        # The same few tokens follow each other again and again: a clip's text under each condition, to begin with.
+        self._shown = lru_cache(PAIRS_KEPT)(partial(decoded, self.tokenizer))
+        self._prepared: dict[_Batch, tuple[Any, list[np.ndarray]]] = {}
 
     @classmethod
     def load(cls, source: Source, family: Family, placement: Placement) -> ChatTarget:
@@ -310,18 +325,21 @@ class ChatTarget:
             state = self.prefill(audios, prompt)
             device = state.logits.device
             ends = torch.tensor(self.end_ids, device=device)
-            rows = torch.arange(len(audios), device=device)
+            rows = torch.arange(len(audios), device=device)  # of the batch, those still in `state`
+            going = torch.ones_like(rows, dtype=torch.bool)  # of these, those still written
             ids = torch.full((len(audios), max_new_tokens), -1, device=device)
             numbers = torch.full((*ids.shape, len(STATISTICS)), torch.nan, device=device)
             for step in range(max_new_tokens):
                 chosen = state.logits.argmax(-1)
-                ids[rows, step] = chosen
-                numbers[rows, step] = token_statistics(state.logits, chosen)
-                going = torch.nonzero(~torch.isin(chosen, ends))[:, 0]
-                if step + 1 == max_new_tokens or not len(going):
+                ids[rows[going], step] = chosen[going]
+                numbers[rows[going], step] = token_statistics(state.logits, chosen)[going]
+                going &= ~torch.isin(chosen, ends)
+                left = int(going.sum())
+                if step + 1 == max_new_tokens or not left:
                     break
-                if len(going) < len(rows):  # finished rows leave the batch instead of being decoded on
-                    rows, chosen, state = rows[going], chosen[going], state.keep(going)
+                if left <= LEAVE_AT * len(rows):  # finished rows leave the batch instead of being decoded on
+                    kept = torch.nonzero(going)[:, 0]
+                    rows, chosen, going, state = rows[kept], chosen[kept], going[kept], state.keep(kept)
                 state.logits = self.step(state, chosen[:, None], torch.ones_like(chosen[:, None]))[:, -1]
         lengths = (ids >= 0).sum(1).tolist()
         return self._collect([row[:n] for row, n in zip(ids.tolist(), lengths, strict=True)], numbers)
@@ -380,19 +398,20 @@ class ChatTarget:
         """
         import torch
 
-        hashes = [content_hash(audio) for audio in audios]
-        distinct = list(dict.fromkeys(hashes))
-        key = (prompt, *distinct)
+        ids = [sound_id(audio) for audio in audios]
+        distinct = dict(zip(ids, audios, strict=True))
         with torch.inference_mode():
-            if key in self._prefills:
-                self._prefills.move_to_end(key)
-                state = self._prefills[key]
-            else:
-                state = self.read([audios[hashes.index(one)] for one in distinct], prompt)
-                self._prefills[key] = state  # kept however large: the texts to score under this batch come next
-                while len(self._prefills) > 1 and sum(p.nbytes for p in self._prefills.values()) > PREFILL_BYTES:
+            key = next((key for key in self._prefills if key[0] == prompt and distinct.keys() <= set(key[1:])), None)
+            if key is None:
+                key = (prompt, *distinct)
+                # Kept however large: the texts to score under this audio come next.
+                self._prefills[key] = self.read(list(distinct.values()), prompt), list(distinct.values())
+                while len(self._prefills) > 1 and sum(p.nbytes for p, _ in self._prefills.values()) > PREFILL_BYTES:
                     self._prefills.popitem(last=False)
-            return state.select(torch.tensor([distinct.index(one) for one in hashes], device=state.logits.device))
+            self._prefills.move_to_end(key)
+            state, _ = self._prefills[key]
+            place = {one: index for index, one in enumerate(key[1:])}
+            return state.select(torch.tensor([place[one] for one in ids], device=state.logits.device))
 
     def forget(self) -> None:
         """Free the memory of remembered inputs."""
@@ -411,15 +430,18 @@ class ChatTarget:
             self._front = copy.copy(self)
             self._front.processor = copy.deepcopy(self.processor)
             self._front.tokenizer = self._front.processor.tokenizer
-        self._prepared[_inputs_key(audios, prompt)] = self._front.inputs(audios, prompt)
+        self._prepared[_batch(audios, prompt)] = self._front.inputs(audios, prompt), list(audios)
 
     def read(self, audios: Sequence[np.ndarray], prompt: str) -> Prefill:
         """Run the prompt and the audio of a batch through the model, without memory of earlier calls."""
-        inputs = self._prepared.pop(_inputs_key(audios, prompt), None)
+        inputs, _ = self._prepared.pop(_batch(audios, prompt), (None, audios))
         if inputs is None:
             self._prepared.clear()  # prepared for a batch that was read in other parts
             inputs = self.inputs(audios, prompt)
-        inputs = inputs.to(self.model.device, self.model.dtype)
+        return self.first_pass(dict(inputs.to(self.model.device, self.model.dtype)))
+
+    def first_pass(self, inputs: dict[str, torch.Tensor]) -> Prefill:
+        """Let the model hear a batch and read its prompt, as its processor prepared them."""
         mask = inputs["attention_mask"]
         output = self.model(**inputs, position_ids=positions(mask), use_cache=True, logits_to_keep=1)
         return Prefill(output.logits[:, -1], output.past_key_values, mask)
@@ -495,7 +517,7 @@ class ChatTarget:
 
     def text_of(self, ids: Sequence[int]) -> str:
         """Read what an answer says: its ids decoded, without special tokens."""
-        return _decode(self.tokenizer, ids, skip_special_tokens=True)
+        return decoded(self.tokenizer, ids, skip_special_tokens=True)
 
     def conversation(self, audio: np.ndarray, prompt: str) -> list[dict[str, Any]]:
         """Put one clip and the prompt into chat turns; an empty prompt is left out."""
@@ -513,20 +535,24 @@ class ChatTarget:
             TokenStats.from_numbers(
                 ids=np.asarray(row, dtype=np.int64),
                 numbers=table[index, : len(row)].copy(),
-                tokens=pieces(self.tokenizer, row),
+                tokens=pieces(self._shown, row),
                 text=self.text_of(row),
             )
             for index, row in enumerate(ids)
         ]
 
 
-def _inputs_key(audios: Sequence[np.ndarray], prompt: str) -> tuple[str, ...]:
-    return (prompt, *(content_hash(audio) for audio in audios))
+_Batch = tuple[str | int, ...]
+"""A prompt and audio, each by `sound_id`; audio is held as long as it is named so."""
+
+
+def _batch(audios: Sequence[np.ndarray], prompt: str) -> _Batch:
+    return (prompt, *(sound_id(audio) for audio in audios))
 
 
 def checked(audio: np.ndarray) -> np.ndarray:
-    """Return audio as contiguous float32; refuse what is not a row of finite numbers."""
-    samples = np.ascontiguousarray(audio, dtype=np.float32)
+    """Return audio as contiguous float32 of its own; refuse what is not a row of finite numbers."""
+    samples = np.array(audio, dtype=np.float32, order="C")  # a copy: torch warns of audio that cannot be changed
     if samples.ndim != 1 or not np.isfinite(samples).all():
         raise InputError(f"audio must be a row of finite numbers, not an array of shape {samples.shape}")
     return samples

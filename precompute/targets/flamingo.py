@@ -5,11 +5,16 @@ Both cut audio into windows of the front end (30 s in the originals) and write o
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from precompute.targets.base import ChatTarget
+from precompute.targets.base import ChatTarget, Prefill, positions
+
+if TYPE_CHECKING:
+    import torch
 
 
 def fit_windows(audio: np.ndarray, extractor: Any) -> np.ndarray:
@@ -37,8 +42,86 @@ def fit_windows(audio: np.ndarray, extractor: Any) -> np.ndarray:
     return audio[: len(audio) - tail] if 0 < tail < least and tail < len(audio) else audio
 
 
+@contextmanager
+def short_windows(tower: Any) -> Iterator[None]:
+    """Let an audio tower skip what fills windows up: no frame attends to it, and no token is made of it.
+
+    Windows of about one length go through together: a clip of 5 s costs a quarter of its window of 30 s.
+
+    Parameters
+    ----------
+    tower : AudioFlamingo3Encoder
+        Its output keeps its shape, zero where it skipped.
+    """
+    from torch.nn import Parameter
+
+    whole, positions = tower.forward, tower.embed_positions.weight
+    own = "forward" in vars(tower)
+    quarter = 4 * -(-len(positions) // 8)  # in frames, two a position; a multiple of 4, so that frames pool to tokens
+
+    def forward(features: Any, input_features_mask: Any, **named: Any) -> Any:
+        # Two frames more than are heard, for the convolutions look ahead.
+        quarters = -(-(input_features_mask.sum(-1) + 2) // quarter)
+        heard = None
+        for count in quarters.unique().tolist():
+            rows, frames = quarters == count, min(int(count) * quarter, features.shape[-1])
+            tower.embed_positions.weight = Parameter(positions[: frames // 2], requires_grad=False)
+            part = whole(features[rows, :, :frames], input_features_mask=input_features_mask[rows, :frames], **named)
+            states = part.last_hidden_state
+            if heard is None:
+                heard = states.new_zeros(len(features), len(positions) // 2, states.shape[-1])
+            heard[rows, : states.shape[1]] = states
+        part.last_hidden_state = heard
+        return part
+
+    tower.forward = forward
+    try:
+        yield
+    finally:
+        tower.embed_positions.weight = positions
+        del tower.forward
+        if own:  # accelerate put its own there
+            tower.forward = whole
+
+
 class FlamingoTarget(ChatTarget):
     """Audio Flamingo 3 or Music Flamingo; see `ChatTarget`."""
+
+    def first_pass(self, inputs: dict[str, torch.Tensor]) -> Prefill:
+        """Hear a batch and read its prompt, windows no longer than needed and what all rows begin with once.
+
+        The template puts the prompt before the audio, so that rows begin alike up to their first audio token.
+        """
+        import torch
+
+        ids = inputs.pop("input_ids")
+        filled = ids.shape[1] - inputs.pop("attention_mask").sum(1)
+        begin = self._common(ids, filled)
+        shared = self.model(input_ids=begin[None], use_cache=True, logits_to_keep=1).past_key_values
+        shared.batch_repeat_interleave(len(ids))
+        # What begins rows is cut off at the left; what stays of it there, in padded rows, counts as padding.
+        ids = ids[:, len(begin) :]
+        real = torch.arange(ids.shape[1], device=ids.device) >= filled[:, None]
+        ids = ids.where(real, begin[0])
+        mask = torch.cat([ids.new_ones(len(ids), len(begin)), real.to(ids.dtype)], dim=1)
+        with short_windows(self.model.model.audio_tower):
+            output = self.model(
+                **inputs,
+                input_ids=ids,
+                attention_mask=mask,
+                position_ids=positions(mask)[:, len(begin) :],
+                past_key_values=shared,
+                use_cache=True,
+                logits_to_keep=1,
+            )
+        return Prefill(output.logits[:, -1], output.past_key_values, mask)
+
+    def _common(self, ids: torch.Tensor, filled: torch.Tensor) -> torch.Tensor:
+        """Ids that all rows begin with before their first audio token; `filled` is how much padding each begins with."""
+        rows = [row[n:] for row, n in zip(ids.tolist(), filled.tolist(), strict=True)]
+        first = rows[0][: rows[0].index(self.model.config.audio_token_id)]
+        same = next((n for n, column in enumerate(zip(first, *rows[1:])) if len(set(column)) > 1), len(first))
+        return ids[0, filled[0] :][:same]
 
     def fit(self, audio: np.ndarray) -> np.ndarray:
         """Adapt audio to the front end; see `fit_windows`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,9 +12,12 @@ from precompute.clips import InputError
 from precompute.targets.alone import AloneTarget
 from precompute.targets.base import PROMPTS, Prefill, checked
 from precompute.targets.fitting import fitted
+from precompute.targets.loading import Placement, Source
 
 if TYPE_CHECKING:
     import torch
+
+    from precompute.targets.families import Family
 
 SYSTEM = (
     "Knowledge Cutoff Date: April 2024.\nToday's Date: December 19, 2024.\n"
@@ -39,17 +43,27 @@ class GraniteSpeechTarget(AloneTarget):
         template = self.tokenizer.chat_template
         if not template:
             raise InputError(f"{id}: its tokenizer has no chat template to put audio and prompt into")
+        # Some templates write today's date where no system message is given: scores would change from day to day.
+        self.system = SYSTEM if self.always_system or "strftime_now" in str(template) else None
+
+    @classmethod
+    def open_model(cls, source: Source, family: Family, placement: Placement) -> Any:
+        """Load the model, and put its adapter to work where it has one."""
+        model = super().open_model(source, family, placement)
         adapted = getattr(model, "_hf_peft_config_loaded", False)
         if model.config.has_lora_adapter and not adapted:
             raise InputError(
-                f"{id}: it listens through a LoRA adapter, whose files (adapter_config.json, "
+                f"{source.id}: it listens through a LoRA adapter, whose files (adapter_config.json, "
                 "adapter_model.safetensors) are missing"
             )
         if adapted:
             model.enable_adapters()
-        # Some templates write today's date where no system message is given: scores would change from day to day.
-        self.system = SYSTEM if self.always_system or "strftime_now" in str(template) else None
-        self.scale = missing_scale(model)
+        return model
+
+    @cached_property
+    def scale(self) -> float:
+        """What the model's logits still have to be divided by; see `missing_scale`."""
+        return missing_scale(self.model)
 
     def inputs(self, audios: Sequence[np.ndarray], prompt: str) -> Any:
         """Prepare a batch; see `ChatTarget.inputs`."""

@@ -86,12 +86,13 @@ def load_model(source: Source, placement: Placement, auto_class: str, **settings
     Returns
     -------
     PreTrainedModel
-        In evaluation mode, on its device or devices.
+        In evaluation mode, on its device or devices; its logits are float32 whatever the type of its weights.
 
     Raises
     ------
     InputError
-        If weights are missing, cannot be read, or need more memory than there is, which is then named.
+        If weights are missing, cannot be read, or need more memory than there is, which is then named; or if no float32
+        logits can be had of its head.
     """
     import torch
     import transformers
@@ -99,6 +100,7 @@ def load_model(source: Source, placement: Placement, auto_class: str, **settings
     from safetensors import SafetensorError
 
     from precompute.targets.adapters import has_adapter
+    from precompute.targets.head import float32_head
 
     has_adapter(source)  # refuses what transformers would leave out in silence
     spread = {} if placement.device_map is None else {"device_map": placement.device_map}
@@ -127,6 +129,8 @@ def load_model(source: Source, placement: Placement, auto_class: str, **settings
     missing = sorted(report["missing_keys"])
     if missing:
         raise InputError(f"{source.id}: its weights lack {len(missing)} tensors, {missing[0]} among them")
+    if placement.dtype != "float32":
+        float32_head(model, source.id)
     if placement.device == "cpu" and model.num_parameters() < SMALL:
         torch.set_num_threads(1)
     if placement.device_map is not None:
