@@ -190,7 +190,7 @@ def indicators(stats: TokenStats) -> dict[str, float]:
     """
     numbers = stats.numbers.astype(np.float64)
     length = len(numbers)
-    known = ~np.isnan(numbers).all(axis=0)
+    known = [not np.isnan(column).all() for column in numbers.T]
     if not length or not known[_COLUMN["logprob"]] or not np.isfinite(numbers[:, known]).all():
         return dict.fromkeys((*INDICATORS, *EXTRAS), float("nan"))
     means = _lowest_means(numbers)

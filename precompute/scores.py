@@ -19,7 +19,7 @@ from precompute.rendered import rendered
 from precompute.scoring import stats_from_arrays, stats_to_arrays, under_protocol, wer
 from precompute.store import Store
 from precompute.targets.base import Target
-from precompute.work import BatchSize, Work, execute
+from precompute.work import BatchSize, Work, ahead, execute
 
 PROTOCOL_VERSION = 2
 """Part of every cache key: raised when the same inputs would give other numbers."""
@@ -110,7 +110,7 @@ def score_clips(
     tuple of (dict, TokenStats)
         A row of ``scores.parquet`` without dataset and label, and the token statistics behind it.
     """
-    size = BatchSize.of(plan.batch_size)
+    size = BatchSize.of(plan.batch_size, target)
     for scorer, chunk in _chunks(target, clips, plan, store, advance):
         yield from _score_chunk(scorer, chunk, studio, size)
 
@@ -357,7 +357,7 @@ class _Scorer:
         found = self.look_up(works)
         self.advance(sum(shared[key] for key in found))
         missing = {work.key: work for work in works if work.key not in found}
-        for done in execute(under_protocol(self.target, self.plan.protocol), missing.values(), size):
+        for done in ahead(execute(under_protocol(self.target, self.plan.protocol), missing.values(), size)):
             self.store.put_many({key: stats_to_arrays(stats) for key, stats in done.items()})
             found |= done
             self.advance(sum(shared[key] for key in done))

@@ -184,7 +184,9 @@ class Store:
         str
             40 hexadecimal digits; equal parts give equal keys on any machine.
         """
-        text = json.dumps({"layout": LAYOUT, **parts}, sort_keys=True, ensure_ascii=True, allow_nan=False, default=_scalar)
+        text = json.dumps(
+            {"layout": LAYOUT, **parts}, sort_keys=True, ensure_ascii=True, allow_nan=False, default=_scalar
+        )
         return hashlib.blake2b(text.encode(), digest_size=20).hexdigest()
 
     def _claim(self) -> None:

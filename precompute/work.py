@@ -5,18 +5,28 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import TypeVar, cast
 
 import numpy as np
 
 from precompute.clips import SAMPLE_RATE, InputError, sound_id
 from precompute.indicators import TokenStats
 from precompute.targets.base import Target
+from precompute.targets.loading import SMALL
 
-FIRST_ROWS = 64
-"""Clips of a first batch where no size is given."""
+T = TypeVar("T")
+
+FIRST_ROWS = 128
+"""Clips of a first batch where no size is given: a GPU says when they are too many, and a small model needs little."""
+
+CAUTIOUS_ROWS = 16
+"""The same for a large model on a CPU, where the system ends a process that wants too much, and for an endpoint."""
 
 MOST_ROWS = 256
 """Largest batch that is tried on a device with memory to spare."""
+
+TEXTS_AT_ONCE = 32
+"""Given texts scored together: of like length, so that little is read that only fills up."""
 
 GROW_BELOW = 0.4
 """Share of the device's memory at whose peak a batch may be doubled."""
@@ -83,9 +93,13 @@ class BatchSize:
     fixed: bool = False
 
     @classmethod
-    def of(cls, asked: int | None) -> BatchSize:
-        """Batch size asked for; None starts at `FIRST_ROWS` and follows the memory of the device."""
-        return cls() if asked is None else cls(asked, fixed=True)
+    def of(cls, asked: int | None, target: Target) -> BatchSize:
+        """Batch size asked for; None follows the memory of the target's device."""
+        if asked is not None:
+            return cls(asked, fixed=True)
+        model = getattr(target, "model", None)
+        safe = model is not None and (model.device.type == "cuda" or model.num_parameters() < SMALL)
+        return cls(FIRST_ROWS if safe else CAUTIOUS_ROWS)
 
     def shrink(self, failed: int) -> None:
         """Note that `failed` clips were too many."""
@@ -130,6 +144,26 @@ def execute(target: Target, works: Iterable[Work], size: BatchSize | None = None
             yield _within_memory(target, batch, size)
             size.grow(_peak_share(target) if len(batch) == size.rows else None)
     _forget(target)  # nothing that was read is asked about again
+
+
+def ahead(results: Iterator[T]) -> Iterator[T]:
+    """Let each result be made, in another thread, while the one before it is used.
+
+    Parameters
+    ----------
+    results : iterator
+
+    Yields
+    ------
+    object
+        The same results in the same order; an error comes where it was raised.
+    """
+    end = object()
+    with ThreadPoolExecutor(1, thread_name_prefix="ahead") as pool:
+        coming = pool.submit(next, results, end)
+        while (result := coming.result()) is not end:
+            coming = pool.submit(next, results, end)
+            yield cast(T, result)
 
 
 def heard_once(works: Iterable[Work]) -> list[Heard]:
@@ -198,9 +232,9 @@ def _answers(target: Target, batch: Sequence[Heard]) -> dict[str, TokenStats]:
                 found[key] = own
             else:
                 texts.append((heard.audio, key, ids))
-    texts.sort(key=lambda text: -len(text[2]))  # texts of like length together: little is read that only fills up
-    for first in range(0, len(texts), len(batch)):
-        part = texts[first : first + len(batch)]
+    texts.sort(key=lambda text: -len(text[2]))
+    for first in range(0, len(texts), TEXTS_AT_ONCE):
+        part = texts[first : first + TEXTS_AT_ONCE]
         scored = target.score([audio for audio, _, _ in part], prompt, [ids for _, _, ids in part])
         found |= {key: stats for (_, key, _), stats in zip(part, scored, strict=True)}
     return found

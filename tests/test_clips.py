@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from precompute.clips import Clip, Cohort, InputError, content_hash, read_audio, resample
+from precompute.clips import Clip, Cohort, InputError, content_hash, fixed, read_audio, resample, sound_id
 
 
 @pytest.fixture
@@ -53,6 +53,25 @@ def test_a_span_behind_the_end_holds_no_audio(tone):
 def test_the_content_hash_tells_length_of_silence_apart_and_nothing_else():
     assert content_hash(np.zeros(10)) == content_hash(np.zeros(10, dtype=np.float32))
     assert content_hash(np.zeros(10)) != content_hash(np.zeros(11))
+
+
+def test_audio_made_fixed_keeps_its_samples_cannot_change_and_is_known_by_identity():
+    samples = np.arange(6, dtype=np.float32)
+    one, part, other = fixed(samples), fixed(samples[::2]), fixed(samples.copy())
+    assert one is samples and part.tolist() == [0, 2, 4]
+    with pytest.raises(ValueError, match="read-only"):
+        one[0] = 1
+    assert sound_id(one) == sound_id(one) != sound_id(other)
+    assert sound_id(np.zeros(3)) == sound_id(np.zeros(3)) == content_hash(np.zeros(3))
+
+
+def test_a_view_on_what_may_change_is_known_by_content():
+    samples = np.zeros(4, dtype=np.float32)
+    view = samples[:]
+    view.flags.writeable = False
+    before = sound_id(view)
+    samples[0] = 1
+    assert sound_id(view) != before
 
 
 def test_a_cohort_refuses_repeated_ids_and_columns_of_unequal_length(tone):

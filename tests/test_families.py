@@ -158,6 +158,11 @@ def test_a_clip_is_scored_the_same_alone_and_in_any_batch(target, prompt, writte
     assert largest_difference(written, backwards) < CLOSE
 
 
+def test_a_batch_that_is_read_in_parts_is_scored_the_same(target, prompt, written, monkeypatch):
+    monkeypatch.setattr(base_module, "READ_AT_ONCE", 2)
+    assert largest_difference(written, fresh(target).generate(SOUNDS, prompt, STEPS)) < CLOSE
+
+
 def test_given_text_is_scored_the_same_alone_in_any_batch_and_token_by_token(target, prompt, monkeypatch):
     texts = [target.encode(text) for text in TEXTS]
     together = target.score(SOUNDS, prompt, texts)

@@ -22,7 +22,7 @@ from precompute.targets.base import ChatTarget, decoded, pieces
 from precompute.targets.embedded import Recipe, build
 from precompute.targets.families import FAMILIES
 from precompute.targets.recipes import RECIPES
-from tests.test_families import largest_difference, sound
+from tests.test_families import fresh, largest_difference, sound
 
 PROMPT = "Transcribe the input speech."
 STEPS = 10
@@ -143,6 +143,40 @@ def test_equal_audio_is_read_once_within_a_batch_and_between_calls(target, monke
     assert [one.ids.tolist() for one in scored] == texts
     target.generate(SOUNDS[:1], "Another prompt.", STEPS)
     assert reads == [2, 1]
+
+
+def test_part_of_a_batch_that_was_read_is_not_read_again(target, monkeypatch):
+    whole = fresh(target)
+    whole.generate(SOUNDS, PROMPT, 1)
+    text = target.encode("one")
+    expected = fresh(target).score([SOUNDS[3], SOUNDS[1]], PROMPT, [text, text])
+    monkeypatch.setattr(ChatTarget, "read", None)
+    assert largest_difference(whole.score([SOUNDS[3], SOUNDS[1]], PROMPT, [text, text]), expected) < 1e-4
+
+
+def test_audio_that_cannot_change_is_known_by_identity_and_all_else_by_content(target):
+    changed = SOUNDS[0].copy()
+    before = target.generate([changed], PROMPT, 4)
+    changed[:] = changed[::-1].copy()
+    after = target.generate([changed], PROMPT, 4)
+    assert largest_difference(after, fresh(target).generate([SOUNDS[0][::-1].copy()], PROMPT, 4)) < 1e-4
+    assert not np.array_equal(before[0].numbers, after[0].numbers)
+
+
+def test_what_all_rows_begin_with_may_be_nothing(target, monkeypatch):
+    expected = fresh(target).generate(SOUNDS[:3], PROMPT, 4)
+    monkeypatch.setattr(type(target), "_common", lambda self, ids, filled: ids[0, :0])
+    assert largest_difference(fresh(target).generate(SOUNDS[:3], PROMPT, 4), expected) < 1e-4
+
+
+def test_rows_share_what_they_begin_with_up_to_the_audio_and_no_more(target):
+    inputs = target.inputs(SOUNDS[:3], PROMPT)
+    ids, mask = inputs["input_ids"], inputs["attention_mask"]
+    shared = target._common(ids, ids.shape[1] - mask.sum(1))
+    for row, real in zip(ids, mask.bool(), strict=True):
+        tokens = row[real].tolist()
+        assert tokens[: len(shared)] == shared.tolist() and tokens[len(shared)] == target.model.config.audio_token_id
+    assert PROMPT in target.tokenizer.decode(shared)
 
 
 def test_what_is_remembered_between_calls_is_bounded(target, monkeypatch):

@@ -1,14 +1,27 @@
 """Works in batches: every distinct audio read once, like lengths together, memory given way to."""
 
 import threading
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
+import precompute.work as work_module
 from precompute.clips import InputError
 from precompute.indicators import STATISTICS, TokenStats
-from precompute.work import MOST_ROWS, BatchSize, Work, execute, heard_once, next_batch, out_of_memory
+from precompute.work import (
+    CAUTIOUS_ROWS,
+    FIRST_ROWS,
+    MOST_ROWS,
+    BatchSize,
+    Work,
+    ahead,
+    execute,
+    heard_once,
+    next_batch,
+    out_of_memory,
+)
 
 
 def stats(ids):
@@ -78,7 +91,24 @@ def test_one_audio_is_read_once_for_the_text_it_brings_and_all_texts_given_under
     works = [write(4), Work("a", sound(4), "p", 8, (1,)), Work("b", sound(4), "p", 8, (2, 3)), write(2)]
     done(target, works)
     assert target.read == [("p", [4, 2])]
-    assert target.scored == [[(4, (1,)), (4, (2, 3))]]
+    assert target.scored == [[(4, (2, 3)), (4, (1,))]]
+
+
+def test_a_given_text_that_the_target_wrote_itself_is_not_scored_again():
+    target = Counting()
+    works = [write(4), Work("same", sound(4), "p", 8, (4,)), Work("other", sound(4), "p", 8, (5,))]
+    found = done(target, works)
+    assert target.scored == [[(4, (5,))]]
+    assert found["same"] is found["write-p-4"] and found["other"].ids.tolist() == [5]
+
+
+def test_given_texts_of_like_length_are_scored_together_so_many_at_once(monkeypatch):
+    monkeypatch.setattr(work_module, "TEXTS_AT_ONCE", 2)
+    target = Counting()
+    lengths = (3, 1, 5, 2, 4)
+    found = done(target, [Work(f"text-{n}", sound(9), "p", 8, (1,) * n) for n in lengths])
+    assert [[len(ids) for _, ids in part] for part in target.scored] == [[5, 4], [3, 2], [1]]
+    assert {key: one.n_tokens for key, one in found.items()} == {f"text-{n}": n for n in lengths}
 
 
 def test_audio_that_only_bears_given_texts_is_not_decoded():
@@ -125,7 +155,7 @@ def test_another_error_is_not_taken_for_a_lack_of_memory():
 
 
 def test_a_batch_grows_only_where_its_size_was_not_given_and_the_peak_is_low():
-    free, given = BatchSize(), BatchSize.of(16)
+    free, given = BatchSize(), BatchSize.of(16, Counting())
     rows = free.rows
     free.grow(0.9), free.grow(None), given.grow(0.1)
     assert (free.rows, given.rows) == (rows, 16)
@@ -135,6 +165,44 @@ def test_a_batch_grows_only_where_its_size_was_not_given_and_the_peak_is_low():
     free.shrink(MOST_ROWS)
     free.grow(0.1)
     assert free.rows == MOST_ROWS // 2
+
+
+def test_a_small_model_or_a_gpu_begins_with_many_clips_and_all_else_with_few():
+    def target(kind, parameters):
+        found = Counting()
+        found.model = SimpleNamespace(device=torch.device(kind), num_parameters=lambda: parameters)
+        return found
+
+    rows = [BatchSize.of(None, one).rows for one in (target("cpu", 10**6), target("cuda", 8 * 10**9))]
+    assert rows == [FIRST_ROWS, FIRST_ROWS]
+    assert [BatchSize.of(None, one).rows for one in (target("cpu", 8 * 10**9), Counting())] == [CAUTIOUS_ROWS] * 2
+
+
+def test_a_result_is_made_while_the_one_before_it_is_used():
+    begun = [threading.Event() for _ in range(3)]
+
+    def results():
+        for index, event in enumerate(begun):
+            event.set()
+            yield index
+
+    found = []
+    for index in ahead(results()):
+        found.append(index)
+        if index < 2:
+            assert begun[index + 1].wait(10)  # made by another thread, while this one is held up here
+    assert found == [0, 1, 2]
+
+
+def test_an_error_comes_after_the_results_before_it():
+    def results():
+        yield 1
+        raise InputError("no")
+
+    coming = ahead(results())
+    assert next(coming) == 1
+    with pytest.raises(InputError, match="no"):
+        next(coming)
 
 
 def test_nothing_to_do_is_no_batch():

@@ -43,7 +43,7 @@ def measure(size: Size) -> Part:
     from precompute.corpora.core_sounds import core_clean
     from precompute.targets import load_target
 
-    cohort = limited(core_clean(), size.pick(30, None), 0)
+    cohort = limited(core_clean(), 20 if size.quick else None, 0)
     plan = Plan(CONDITIONS)
     part = Part(
         f"bfloat16 weights against float32, embedded target {TARGET}",
@@ -51,7 +51,7 @@ def measure(size: Size) -> Part:
         "states and weights; then whole audits. Given texts are the transcripts. AUC: of the attack's out-of-fold "
         "scores, original audio and generated text, DeLong's paired interval.",
     )
-    own = load_target(TARGET, dtype="bfloat16")
+    own: Any = load_target(TARGET, dtype="bfloat16")
     add_head(part, own, cohort.clips[: size.pick(10, 60)], plan)
     del own.model.get_output_embeddings().forward  # what loading put there; the class's own is left
     targets = {

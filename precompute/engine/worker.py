@@ -102,7 +102,6 @@ class Worker:
         import ray
 
         self._feed = feed
-        self._size = BatchSize.of(asked.batch_size)
         self._target: Target | None = None
         self._problem: str | None = None
         if ray.get(feed.load.remote()) > TRIES * workers:
@@ -111,6 +110,7 @@ class Worker:
         try:
             check_version(version)
             self._target = asked.load()
+            self._size = BatchSize.of(asked.batch_size, self._target)
         except InputError as error:
             self._problem = str(error)
         ray.get(feed.loaded.remote())

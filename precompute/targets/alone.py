@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
-from precompute.targets.base import ChatTarget, Prefill
+from precompute.targets.base import ChatTarget
+from precompute.targets.prefill import Prefill, join
 
 
 class AloneTarget(ChatTarget):
@@ -33,44 +34,3 @@ class AloneTarget(ChatTarget):
             return states[0]
         order = torch.tensor([index for rows in groups.values() for index in rows], device=states[0].logits.device)
         return join(states).keep(order.argsort())
-
-
-def join(states: Sequence[Prefill]) -> Prefill:
-    """Make one batch of several, shorter ones filled up on the left; their caches are used up.
-
-    Parameters
-    ----------
-    states : sequence of Prefill
-        Of one model. Key-value caches may have layers with a sliding window, which forget what lies outside it.
-
-    Returns
-    -------
-    Prefill
-        Rows in the order of `states`.
-    """
-    import torch
-
-    longest = max(state.mask.shape[1] for state in states)
-    cache = states[0].cache
-    for layers in zip(*(state.cache.layers for state in states), strict=True):
-        layer = layers[0]
-        if layer.keys is None:  # it shares the keys and values of another layer
-            continue
-        layer.keys, layer.values = (_stack([getattr(one, part) for one in layers], -2) for part in ("keys", "values"))
-        if hasattr(layer, "cumulative_length"):
-            layer.cumulative_length = longest
-    return Prefill(
-        torch.cat([state.logits for state in states]),
-        cache,
-        _stack([state.mask for state in states], -1),
-        {name: torch.cat([state.context[name] for state in states]) for name in states[0].context},
-    )
-
-
-def _stack(parts: Sequence[Any], axis: int) -> Any:
-    """Put tensors below each other, filled up with zeros at the start of a negative `axis`."""
-    import torch
-
-    longest = max(part.shape[axis] for part in parts)
-    before = [0, 0] * (-axis - 1)
-    return torch.cat([torch.nn.functional.pad(part, [*before, longest - part.shape[axis], 0]) for part in parts])

@@ -10,7 +10,6 @@ from __future__ import annotations
 import copy
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
@@ -19,6 +18,7 @@ import numpy as np
 from precompute.clips import InputError, sound_id
 from precompute.indicators import STATISTICS, TokenStats
 from precompute.targets.loading import Placement, Source, load_model, load_processor
+from precompute.targets.prefill import Prefill, join
 
 if TYPE_CHECKING:
     import torch
@@ -36,6 +36,8 @@ LOGITS_AT_ONCE = 2**26
 """Largest number of logits (rows x positions x vocabulary) in memory while given text is scored."""
 LOGITS_REDUCED_AT_ONCE = 2**22
 """Largest number of logits reduced to statistics together on a CPU: their intermediate values fit its cache better."""
+READ_AT_ONCE = 32
+"""Inputs read together; a larger batch is put together from them, the padding of each part being its own."""
 LEAVE_AT = 0.875
 """Share of the rows of a batch still being written at which finished ones leave it: leaving copies the whole cache."""
 PAIRS_KEPT = 2**16
@@ -197,61 +199,8 @@ def pieces(decode: Callable[[tuple[int, ...]], str], ids: Sequence[int]) -> tupl
 
 
 def decoded(tokenizer: Any, ids: Sequence[int], skip_special_tokens: bool = False) -> str:
+    """Text of ids as they stand, with no space taken out of it."""
     return tokenizer.decode(list(ids), skip_special_tokens=skip_special_tokens, clean_up_tokenization_spaces=False)
-
-
-@dataclass
-class Prefill:
-    """A batch of inputs that the model has read: what every continuation starts from.
-
-    Parameters
-    ----------
-    logits : torch.Tensor [shape=(n, V)]
-        Of the position that predicts the first answer token.
-    cache : transformers.Cache
-    mask : torch.Tensor [shape=(n, n_positions)], int
-        1 where a position is real, 0 where it is padding on the left.
-    context : dict of str to torch.Tensor [shape=(n, ...)]
-        What a family's `ChatTarget.step` needs besides: the encoder's output, say, or an offset of positions.
-    """
-
-    logits: torch.Tensor
-    cache: Any
-    mask: torch.Tensor
-    context: dict[str, torch.Tensor] = field(default_factory=dict)
-
-    def select(self, rows: torch.Tensor) -> Prefill:
-        """Copy the given rows, in that order and as often as they are named."""
-        import torch
-
-        copied = Prefill(self.logits, copy.deepcopy(self.cache), self.mask, self.context)
-        if torch.equal(rows, torch.arange(len(self.logits), device=rows.device)):
-            return copied
-        return copied.keep(rows)
-
-    def keep(self, rows: torch.Tensor) -> Prefill:
-        """Give the same rows as `select` without a copy: the key-value cache is changed in place."""
-        self.cache.batch_select_indices(rows)
-        context = {name: values[rows] for name, values in self.context.items()}
-        return Prefill(self.logits[rows], self.cache, self.mask[rows], context)
-
-    def read(self, real: torch.Tensor) -> None:
-        """Note further positions [shape=(n, k)] as read: 1 where a token is real, 0 where it is padding."""
-        import torch
-
-        self.mask = torch.cat([self.mask, real.to(self.mask.dtype)], dim=1)
-
-    @property
-    def nbytes(self) -> int:
-        """Memory of the key-value cache and of the context."""
-        return cache_bytes(self.cache) + sum(values.nbytes for values in self.context.values())
-
-
-def cache_bytes(cache: Any) -> int:
-    """Memory of a key-value cache, of an encoder-decoder's two as well."""
-    parts = [cache.self_attention_cache, cache.cross_attention_cache] if hasattr(cache, "cross_attention_cache") else []
-    layers = [layer for part in parts or [cache] for layer in part.layers]
-    return sum(layer.keys.nbytes + layer.values.nbytes for layer in layers if layer.keys is not None)
 
 
 class ChatTarget:
@@ -405,7 +354,8 @@ class ChatTarget:
             if key is None:
                 key = (prompt, *distinct)
                 # Kept however large: the texts to score under this audio come next.
-                self._prefills[key] = self.read(list(distinct.values()), prompt), list(distinct.values())
+                states = [self.read(part, prompt) for part in _parts(list(distinct.values()))]
+                self._prefills[key] = join(states), list(distinct.values())
                 while len(self._prefills) > 1 and sum(p.nbytes for p, _ in self._prefills.values()) > PREFILL_BYTES:
                     self._prefills.popitem(last=False)
             self._prefills.move_to_end(key)
@@ -430,7 +380,8 @@ class ChatTarget:
             self._front = copy.copy(self)
             self._front.processor = copy.deepcopy(self.processor)
             self._front.tokenizer = self._front.processor.tokenizer
-        self._prepared[_batch(audios, prompt)] = self._front.inputs(audios, prompt), list(audios)
+        for part in _parts(audios):
+            self._prepared[_batch(part, prompt)] = self._front.inputs(part, prompt), list(part)
 
     def read(self, audios: Sequence[np.ndarray], prompt: str) -> Prefill:
         """Run the prompt and the audio of a batch through the model, without memory of earlier calls."""
@@ -544,6 +495,10 @@ class ChatTarget:
 
 _Batch = tuple[str | int, ...]
 """A prompt and audio, each by `sound_id`; audio is held as long as it is named so."""
+
+
+def _parts(audios: Sequence[np.ndarray]) -> list[Sequence[np.ndarray]]:
+    return [audios[first : first + READ_AT_ONCE] for first in range(0, len(audios), READ_AT_ONCE)]
 
 
 def _batch(audios: Sequence[np.ndarray], prompt: str) -> _Batch:

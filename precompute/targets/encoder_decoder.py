@@ -18,7 +18,8 @@ import numpy as np
 from precompute.clips import SAMPLE_RATE, InputError, content_hash
 from precompute.indicators import TokenStats
 from precompute.targets import base
-from precompute.targets.base import ChatTarget, Prefill, checked
+from precompute.targets.base import ChatTarget, checked
+from precompute.targets.prefill import Prefill
 
 if TYPE_CHECKING:
     import torch

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from precompute.targets.base import ChatTarget, Prefill, positions
+from precompute.targets.base import ChatTarget, positions
+from precompute.targets.prefill import Prefill
 
 if TYPE_CHECKING:
     import torch
@@ -95,8 +97,11 @@ class FlamingoTarget(ChatTarget):
         import torch
 
         ids = inputs.pop("input_ids")
-        filled = ids.shape[1] - inputs.pop("attention_mask").sum(1)
+        mask = inputs.pop("attention_mask")
+        filled = ids.shape[1] - mask.sum(1)
         begin = self._common(ids, filled)
+        if not len(begin):  # a template that opens with the audio
+            return super().first_pass({**inputs, "input_ids": ids, "attention_mask": mask})
         shared = self.model(input_ids=begin[None], use_cache=True, logits_to_keep=1).past_key_values
         shared.batch_repeat_interleave(len(ids))
         # What begins rows is cut off at the left; what stays of it there, in padded rows, counts as padding.
@@ -117,11 +122,11 @@ class FlamingoTarget(ChatTarget):
         return Prefill(output.logits[:, -1], output.past_key_values, mask)
 
     def _common(self, ids: torch.Tensor, filled: torch.Tensor) -> torch.Tensor:
-        """Ids that all rows begin with before their first audio token; `filled` is how much padding each begins with."""
+        """Ids that all rows begin with before their audio; `filled` is how much padding comes before each."""
         rows = [row[n:] for row, n in zip(ids.tolist(), filled.tolist(), strict=True)]
         first = rows[0][: rows[0].index(self.model.config.audio_token_id)]
-        same = next((n for n, column in enumerate(zip(first, *rows[1:])) if len(set(column)) > 1), len(first))
-        return ids[0, filled[0] :][:same]
+        columns = zip(first, *rows[1:], strict=False)
+        return ids[0, filled[0] :][: sum(1 for _ in takewhile(lambda column: len(set(column)) == 1, columns))]
 
     def fit(self, audio: np.ndarray) -> np.ndarray:
         """Adapt audio to the front end; see `fit_windows`."""

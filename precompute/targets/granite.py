@@ -10,9 +10,10 @@ import numpy as np
 
 from precompute.clips import InputError
 from precompute.targets.alone import AloneTarget
-from precompute.targets.base import PROMPTS, Prefill, checked
+from precompute.targets.base import PROMPTS, checked
 from precompute.targets.fitting import fitted
 from precompute.targets.loading import Placement, Source
+from precompute.targets.prefill import Prefill
 
 if TYPE_CHECKING:
     import torch

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from precompute.clips import InputError
-from precompute.targets.base import ChatTarget, Prefill, positions
+from precompute.targets.base import ChatTarget, positions
 from precompute.targets.fitting import fitted
 from precompute.targets.hearing import read_hearing_only
 from precompute.targets.loading import Placement, Source, load_processor
+from precompute.targets.prefill import Prefill
 
 if TYPE_CHECKING:
     import torch

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from precompute.clips import SAMPLE_RATE, resample
-from precompute.targets.base import ChatTarget, Prefill, checked, positions
+from precompute.targets.base import ChatTarget, checked, positions
+from precompute.targets.prefill import Prefill
 
 CLOSED = "}]"
 """What follows the content of the last segment."""
