@@ -5,6 +5,7 @@ import importlib
 
 import numpy as np
 import pytest
+import torch
 import transformers
 from scipy.special import log_softmax
 
@@ -256,3 +257,4 @@ def test_half_precision_weights_are_scored_with_float32_statistics(folder, promp
     values = indicators(target.generate(SOUNDS[:2], prompt, 4)[0])
     assert target.dtype == open_target(str(folder), "bfloat16").dtype == "bfloat16" and np.isfinite(values["nll"])
     assert values["nll"] == pytest.approx(values["renyi_inf_k100"], rel=1e-12)
+    assert target.prefill(SOUNDS[:2], prompt).logits.dtype == torch.float32

@@ -100,6 +100,7 @@ def build(
 
     from precompute.targets.embedded import CHAT_TEMPLATE, build_tokenizer
     from precompute.targets.flamingo import FlamingoTarget
+    from precompute.targets.head import float32_head
 
     tokenizer = build_tokenizer(sentences(200))
     audio = AudioFlamingo3EncoderConfig(**encoder)
@@ -117,6 +118,8 @@ def build(
         model = AutoModelForSeq2SeqLM.from_config(config, dtype=dtype).eval()
     with torch.no_grad():
         model.get_output_embeddings().weight.mul_(PEAKED)
+    if dtype != torch.float32:
+        float32_head(model, "audio-flamingo-3-random")
     model.generation_config.eos_token_id = tokenizer.eos_token_id
     processor = AudioFlamingo3Processor(extractor, tokenizer, chat_template=CHAT_TEMPLATE)
     return FlamingoTarget(model, processor, id="audio-flamingo-3-random", revision="random")
