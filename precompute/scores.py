@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from precompute import heap
 from precompute.clips import SAMPLE_RATE, Clip, content_hash, fixed, read_audio
 from precompute.conditions import CONDITIONS, FIXED_SECONDS, Rendering
 from precompute.conditions.casting import EMBEDDED, Casting
@@ -113,6 +114,7 @@ def score_clips(
     size = BatchSize.of(plan.batch_size)
     for scorer, chunk in _chunks(target, clips, plan, store, advance):
         yield from _score_chunk(scorer, chunk, studio, size)
+        heap.give_back()
 
 
 def missing_works(
