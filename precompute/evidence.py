@@ -516,9 +516,10 @@ def _low_rates(data: Dataset, score: np.ndarray) -> dict[str, Any]:
     """TPR at low FPR with its interval, None where there are too few non-members to show it."""
     row: dict[str, Any] = {}
     usable = np.isfinite(score)
+    weights = data.weights if usable.all() else data.weights[usable]
     for rate in LOW_FPRS:
         name = f"tpr_at_{rate:g}"
-        found = tpr_at_fpr(data.labels[usable], score[usable], rate, data.weights[usable])
+        found = tpr_at_fpr(data.labels[usable], score[usable], rate, weights)
         values = (found.tpr, found.low, found.high) if found.shown else (None, None, None)
         row |= dict(zip((name, f"{name}_low", f"{name}_high"), values, strict=True))
         row[f"{name}_needs"] = found.n_needed
