@@ -78,7 +78,7 @@ def test_one_audio_is_read_once_for_the_text_it_brings_and_all_texts_given_under
     works = [write(4), Work("a", sound(4), "p", 8, (1,)), Work("b", sound(4), "p", 8, (2, 3)), write(2)]
     done(target, works)
     assert target.read == [("p", [4, 2])]
-    assert target.scored == [[(4, (1,)), (4, (2, 3))]]
+    assert target.scored == [[(4, (2, 3)), (4, (1,))]]  # the longest first
 
 
 def test_audio_that_only_bears_given_texts_is_not_decoded():
