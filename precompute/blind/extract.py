@@ -99,7 +99,7 @@ def feature_table(
             values = np.empty((len(clips), len(names)))
         values[row] = [one.features[name] for name in names]
         hashes[one.clip.clip_id] = one.audio_hash
-    return pd.DataFrame(values, index=list(hashes), columns=names), hashes
+    return pd.DataFrame(values, index=list(hashes), columns=names, copy=False), hashes
 
 
 def measure_clips(clips: Sequence[Clip], store: Store, workers: int | None = None) -> Iterator[Measured]:
