@@ -7,13 +7,16 @@ clips hold all of the chunk's memory behind them, and a process that works for a
 from __future__ import annotations
 
 import ctypes
+import sys
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 """Options of glibc's ``mallopt``, by their numbers in ``malloc.h``."""
 
 
 def give_back() -> None:
-    """Give freed memory back to the system, from the middle of heaps too; it takes a few milliseconds."""
+    """Give freed memory back to the system, from the middle of heaps too; it takes some milliseconds."""
+    if arrow := sys.modules.get("pyarrow"):  # which has a heap of its own
+        arrow.default_memory_pool().release_unused()
     if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):  # only glibc has it
         trim(0)
 
