@@ -142,16 +142,21 @@ def missing_works(
     """
     sent: set[str] = set()
     for scorer, chunk in _chunks(target, clips, plan, store, lambda _: None):
-        together = _Chunk.read(scorer, chunk)
-        original = together.original()
-        inputs = [original]
-        if stage == 2:
-            inputs = together.swapped(original, scorer.look_up(original.works), studio)
-        for work in (work for one in inputs for work in one.works):
+        for work in _asked(stage, scorer, chunk, studio):
             if work.key not in sent and work.key not in store:
                 sent.add(work.key)
                 yield work
         advance(len(chunk))
+
+
+def _asked(stage: int, scorer: _Scorer, clips: list[Clip], studio: Studio | None) -> list[Work]:
+    """All works of one stage of one chunk, in a frame of its own: of the chunk before nothing is held."""
+    chunk = _Chunk.read(scorer, clips)
+    original = chunk.original()
+    inputs = [original]
+    if stage == 2:
+        inputs = chunk.swapped(original, scorer.look_up(original.works), studio)
+    return [work for one in inputs for work in one.works]
 
 
 def _chunks(
