@@ -228,7 +228,7 @@ def boosted_check(matrix: np.ndarray, labels: np.ndarray, weights: np.ndarray, f
     with threadpool_limits(1):  # as in `trees_fold`
         for fold in np.unique(folds):
             training = folds != fold
-            x, new = binned(matrix[training], matrix[~training])
+            x, new = binned(matrix.T, training, ~training)
             for draw in range(labels.shape[1]):
                 y = labels[training, draw]
                 if y.min() == y.max():  # labels drawn by group can leave a training part one class

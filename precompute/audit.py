@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from precompute import attack, blind, evidence, results
+from precompute import attack, blind, evidence, heap, results
 from precompute.blind.extract import feature_table
 from precompute.bundle import plain, write_audio, write_bundle, write_original
 from precompute.clips import SAMPLE_RATE, Clip, Cohort, InputError
@@ -81,6 +81,8 @@ def run(request: Request) -> Path:
         folds = {str(name): attack.dataset_folds(part, request.seed) for name, part in clip_table.groupby("dataset")}
         add_membership(scores, folds, given)
         blind_table, blind_models = blind_baselines(cohorts, features, folds)
+        del features  # they stand in the table
+        heap.give_back()
         findings = evidence.find(clip_table, scores, blind_table, request.seed, given)
         blind_table = add_adjustment(scores, blind_table, findings)
         models = results.build_models(scores, blind_models, folds, given)

@@ -131,12 +131,12 @@ def find(
     found = Findings({}, {}, {}, {})
     scores = scores_of(scores)
     jobs = pd.DataFrame(scores.pairs(), columns=["dataset", "target"])
+    known = ["clip_id", *(name for name in blind if str(name).startswith(("metadata.", "acoustic.")))]
     # Matrices are small: a second thread gains little, and costs much where the cores are busy.
     with threadpool_limits(1), tqdm(total=len(jobs), desc="verdicts", unit="verdict", disable=None) as bar:
         for name, part in jobs.groupby("dataset", sort=False):
-            rows = blind[blind["dataset"] == name]
             data = dataset_of(str(name), clips, seed)
-            table = rows.set_index("clip_id").reindex(data.clips["clip_id"]).reset_index()
+            table = blind.loc[blind["dataset"] == name, known].set_index("clip_id").reindex(data.clips["clip_id"])
             texts, groups = (
                 data.clips[column].tolist() if column in data.clips else [None] * len(data.clips)
                 for column in ("text", "group")
@@ -516,9 +516,10 @@ def _low_rates(data: Dataset, score: np.ndarray) -> dict[str, Any]:
     """TPR at low FPR with its interval, None where there are too few non-members to show it."""
     row: dict[str, Any] = {}
     usable = np.isfinite(score)
+    weights = data.weights if usable.all() else data.weights[usable]
     for rate in LOW_FPRS:
         name = f"tpr_at_{rate:g}"
-        found = tpr_at_fpr(data.labels[usable], score[usable], rate, data.weights[usable])
+        found = tpr_at_fpr(data.labels[usable], score[usable], rate, weights)
         values = (found.tpr, found.low, found.high) if found.shown else (None, None, None)
         row |= dict(zip((name, f"{name}_low", f"{name}_high"), values, strict=True))
         row[f"{name}_needs"] = found.n_needed

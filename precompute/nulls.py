@@ -8,7 +8,8 @@ from the redrawn AUCs themselves.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from math import comb
 
 import numpy as np
 
@@ -22,6 +23,9 @@ EXCEEDANCES = 10
 
 BLOCK = 100
 """Draws fitted together."""
+
+NUMBERS = 2**19
+"""Clips times draws that are held at once: a block of most datasets, a part of a block of a large one."""
 
 JUDGED = 10
 """Draws on which the untrained standard error is taken, for the ratio."""
@@ -123,7 +127,6 @@ def permutation_null(
     design : Design
     observed : float
     draws : int
-        Drawn in one block, all of them.
     seed : int
     strata : np.ndarray or None
     ridge : float
@@ -134,10 +137,12 @@ def permutation_null(
     """
     rng = np.random.default_rng([seed, 1])
     strata = np.zeros(len(labels), dtype=int) if strata is None else strata
-    drawn = permuted(labels, design, strata, draws, rng)
     ones = np.ones((len(labels), 1))
-    scores = out_of_fold_draws(features, drawn, ones, folds, ridge)
-    return _null(drawn, scores, np.broadcast_to(ones, drawn.shape), design, observed, draws)
+    found = _Drawn(design)
+    for size in _parts(draws, len(labels)):
+        drawn = permuted(labels, design, strata, size, rng)
+        found.add(drawn, out_of_fold_draws(features, drawn, ones, folds, ridge), np.broadcast_to(ones, drawn.shape))
+    return found.null(observed)
 
 
 def conditional_null(
@@ -172,19 +177,16 @@ def conditional_null(
     Null
     """
     rng = np.random.default_rng([seed, 2])
-    parts = []
-    done = 0
-    while done < most:
-        size = min(BLOCK, most - done) if done else min(least, most)
-        drawn = redrawn(fitted.chance, design, size, rng)
-        weights = overlap_weights(drawn, refitted_chances(fitted, drawn, folds))
-        parts.append((drawn, adjusted_scores(features, drawn, weights, folds), weights))
-        done += size
-        reached = sum(int((weighted_aucs(*part) >= observed).sum()) for part in parts)
-        if reached >= EXCEEDANCES:
+    found = _Drawn(design)
+    while len(found.aucs) < most:
+        block = min(BLOCK, most - len(found.aucs)) if found.aucs else min(least, most)
+        for size in _parts(block, len(folds)):
+            drawn = redrawn(fitted.chance, design, size, rng)
+            weights = overlap_weights(drawn, refitted_chances(fitted, drawn, folds))
+            found.add(drawn, adjusted_scores(features, drawn, weights, folds), weights)
+        if sum(one >= observed for one in found.aucs) >= EXCEEDANCES:
             break
-    drawn, scores, weights = (np.hstack([part[i] for part in parts]) for i in range(3))
-    return _null(drawn, scores, weights, design, observed, done)
+    return found.null(observed)
 
 
 def adjusted_scores(features: np.ndarray, labels: np.ndarray, weights: np.ndarray, folds: np.ndarray) -> np.ndarray:
@@ -232,42 +234,58 @@ def fixed_null(
     Null
     """
     rng = np.random.default_rng([seed, 3])
-    if fitted is None:
-        drawn = permuted(labels, design, strata, draws, rng)
-        weights = np.ones(drawn.shape)
-    else:
-        drawn = redrawn(fitted.chance, design, draws, rng)
-        weights = overlap_weights(drawn, refitted_chances(fitted, drawn, folds))
-    return _null(drawn, np.broadcast_to(score[:, None], drawn.shape), weights, design, observed, draws)
+    found = _Drawn(design)
+    for size in _parts(draws, len(labels)):
+        if fitted is None:
+            drawn = permuted(labels, design, strata, size, rng)
+            weights = np.ones(drawn.shape)
+        else:
+            drawn = redrawn(fitted.chance, design, size, rng)
+            weights = overlap_weights(drawn, refitted_chances(fitted, drawn, folds))
+        found.add(drawn, np.broadcast_to(score[:, None], drawn.shape), weights)
+    return found.null(observed)
 
 
-def _null(
-    drawn: np.ndarray, scores: np.ndarray, weights: np.ndarray, design: Design, observed: float, draws: int
-) -> Null:
-    """Reduce drawn labels and scores to a p-value and the factor on the standard error."""
-    aucs = weighted_aucs(drawn, scores, weights)
-    usable = np.isfinite(aucs)
-    aucs = aucs[usable]
-    errors = [
-        weighted_delong(drawn[:, i], scores[:, i], weights[:, i], design.units)[1]
-        for i in np.flatnonzero(usable)[:JUDGED]
-    ]
-    errors = [error for error in errors if np.isfinite(error)]  # a class of one unit has none
-    untrained = float(np.sqrt(np.mean(np.square(errors)))) if errors else 0.0
-    sd = float(aucs.std(ddof=1))
-    floor = 0.0
-    if design.nested:
-        from math import comb
+def _parts(draws: int, clips: int) -> list[int]:
+    """Split a number of draws so that `NUMBERS` are held at once, or a draw where that alone is more."""
+    size = max(1, min(draws, NUMBERS // clips))
+    return [min(size, draws - first) for first in range(0, draws, size)]
 
-        floor = 1 / comb((design.groups_member or 0) + (design.groups_non_member or 0), design.groups_member or 0)
-    return Null(
-        p=max(sequential_p(aucs, observed), floor),
-        draws=draws,
-        floor=floor,
-        centre=float(aucs.mean()),
-        sd=sd,
-        factor=max(1.0, sd / untrained) if untrained > 1e-9 else 1.0,
-    )
+
+@dataclass
+class _Drawn:
+    """What is kept of drawn labels: of every draw its AUC, of the first ones the standard error as well."""
+
+    design: Design
+    aucs: list[float] = field(default_factory=list)
+    errors: list[float] = field(default_factory=list)
+
+    def add(self, drawn: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> None:
+        """Take labels, scores and weights [shape=(n, draws)] in, and keep none of them."""
+        for column, value in enumerate(weighted_aucs(drawn, scores, weights).tolist()):
+            self.aucs.append(value)
+            if np.isfinite(value) and len(self.errors) < JUDGED:
+                one = (drawn[:, column], scores[:, column], weights[:, column])
+                self.errors.append(weighted_delong(*one, self.design.units)[1])
+
+    def null(self, observed: float) -> Null:
+        """Reduce what was kept to a p-value and the factor on the standard error."""
+        design = self.design
+        aucs = np.array([value for value in self.aucs if np.isfinite(value)])
+        errors = [error for error in self.errors if np.isfinite(error)]  # a class of one unit has none
+        untrained = float(np.sqrt(np.mean(np.square(errors)))) if errors else 0.0
+        sd = float(aucs.std(ddof=1))
+        floor = 0.0
+        if design.nested:
+            floor = 1 / comb((design.groups_member or 0) + (design.groups_non_member or 0), design.groups_member or 0)
+        return Null(
+            p=max(sequential_p(aucs, observed), floor),
+            draws=len(self.aucs),
+            floor=floor,
+            centre=float(aucs.mean()),
+            sd=sd,
+            factor=max(1.0, sd / untrained) if untrained > 1e-9 else 1.0,
+        )
 
 
 def sequential_p(drawn: np.ndarray, observed: float) -> float:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from precompute import heap
 from precompute.clips import SAMPLE_RATE, Clip, content_hash, fixed, read_audio
 from precompute.conditions import CONDITIONS, FIXED_SECONDS, Rendering
 from precompute.conditions.casting import EMBEDDED, Casting
@@ -113,6 +114,7 @@ def score_clips(
     size = BatchSize.of(plan.batch_size, target)
     for scorer, chunk in _chunks(target, clips, plan, store, advance):
         yield from _score_chunk(scorer, chunk, studio, size)
+        heap.give_back()
 
 
 def missing_works(
@@ -140,16 +142,21 @@ def missing_works(
     """
     sent: set[str] = set()
     for scorer, chunk in _chunks(target, clips, plan, store, lambda _: None):
-        together = _Chunk.read(scorer, chunk)
-        original = together.original()
-        inputs = [original]
-        if stage == 2:
-            inputs = together.swapped(original, scorer.look_up(original.works), studio)
-        for work in (work for one in inputs for work in one.works):
+        for work in _asked(stage, scorer, chunk, studio):
             if work.key not in sent and work.key not in store:
                 sent.add(work.key)
                 yield work
         advance(len(chunk))
+
+
+def _asked(stage: int, scorer: _Scorer, clips: list[Clip], studio: Studio | None) -> list[Work]:
+    """All works of one stage of one chunk, in a frame of its own: of the chunk before nothing is held."""
+    chunk = _Chunk.read(scorer, clips)
+    original = chunk.original()
+    inputs = [original]
+    if stage == 2:
+        inputs = chunk.swapped(original, scorer.look_up(original.works), studio)
+    return [work for one in inputs for work in one.works]
 
 
 def _chunks(

@@ -153,6 +153,7 @@ class Scored:
             )
             for cohort in cohorts
         }
+        self._ids = {name: pd.Index(rows["clip_id"]) for name, rows in self._lists.items()}
         self._keys: dict[str, list[Key]] = {}
         self._added: dict[tuple[str, str, Key], pd.DataFrame] = {}
         self._given: dict[tuple[str, str], pd.DataFrame] = {}
@@ -187,6 +188,7 @@ class Scored:
 
     def add(self, dataset: str, target: str, key: Key, columns: pd.DataFrame) -> None:
         """Add columns, indexed by clip_id, to a cell."""
+        columns = columns.reindex(self._ids[dataset])  # all cells of a dataset share one index
         known = self._added.get((dataset, target, key))
         self._added[dataset, target, key] = columns if known is None else known.join(columns)
 

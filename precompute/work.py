@@ -141,9 +141,10 @@ def execute(target: Target, works: Iterable[Work], size: BatchSize | None = None
             if prepared is not None:
                 prepared.result()
             prepared = _prepare(pool, target, next_batch(waiting, size.rows)[0])
-            yield _within_memory(target, batch, size)
+            done = _within_memory(target, batch, size)
             size.grow(_peak_share(target) if len(batch) == size.rows else None)
-    _forget(target)  # nothing that was read is asked about again
+            _forget(target)  # nothing that was read is asked about again
+            yield done
 
 
 def ahead(results: Iterator[T]) -> Iterator[T]:
@@ -205,21 +206,27 @@ def _prepare(pool: ThreadPoolExecutor, target: Target, batch: Sequence[Heard]) -
 def _within_memory(target: Target, batch: list[Heard], size: BatchSize) -> dict[str, TokenStats]:
     """Do a batch; out of memory, do its halves, and keep later batches as small."""
     try:
-        return _answers(target, batch)
+        return _answers(target, batch, size.rows)
     except (MemoryError, RuntimeError) as error:  # torch raises a plain RuntimeError on a CPU
         if not out_of_memory(error):
             raise
-        if len(batch) == 1:
+        if len(batch) == size.rows == 1:
             seconds = len(batch[0].audio) / SAMPLE_RATE
             raise InputError(f"{target.id}: one clip of {seconds:.1f} s needs more memory than there is") from error
-    size.shrink(len(batch))
     _free(target)
+    if len(batch) == 1:  # one audio under many texts
+        size.shrink(size.rows)
+        return _within_memory(target, batch, size)
+    size.shrink(len(batch))
     middle = len(batch) // 2
     return _within_memory(target, batch[:middle], size) | _within_memory(target, batch[middle:], size)
 
 
-def _answers(target: Target, batch: Sequence[Heard]) -> dict[str, TokenStats]:
-    """Let the target write where it is to write, then score all given texts under the same audio."""
+def _answers(target: Target, batch: Sequence[Heard], rows: int) -> dict[str, TokenStats]:
+    """Let the target write where it is to write, then score the given texts under the same audio, a part at a time.
+
+    Silence of one length is one audio however many clips are that long, and what is read of it is copied per text.
+    """
     prompt = batch[0].prompt
     writing = [heard for heard in batch if heard.writes is not None]
     wrote = target.generate([heard.audio for heard in writing], prompt, batch[0].max_new_tokens) if writing else []
@@ -233,8 +240,9 @@ def _answers(target: Target, batch: Sequence[Heard]) -> dict[str, TokenStats]:
             else:
                 texts.append((heard.audio, key, ids))
     texts.sort(key=lambda text: -len(text[2]))
-    for first in range(0, len(texts), TEXTS_AT_ONCE):
-        part = texts[first : first + TEXTS_AT_ONCE]
+    most = min(rows, TEXTS_AT_ONCE)
+    for first in range(0, len(texts), most):
+        part = texts[first : first + most]
         scored = target.score([audio for audio, _, _ in part], prompt, [ids for _, _, ids in part])
         found |= {key: stats for (_, key, _), stats in zip(part, scored, strict=True)}
     return found

@@ -199,10 +199,10 @@ def test_fold_logits_are_centred_and_repeat():
     values = rng.standard_normal((300, 3))
     values[:, 1] += 2 * labels
     training, held = np.arange(200), np.arange(200, 300)
-    logits = trees_fold(values, labels, training, held)
-    assert np.array_equal(logits, trees_fold(values, labels, training, held))
+    logits = trees_fold(values.T, labels, training, held)
+    assert np.array_equal(logits, trees_fold(values.T, labels, training, held))
     assert auc(labels[held], logits) > 0.85
-    assert trees_fold(values, labels, training, training).mean() == pytest.approx(0, abs=1e-9)
+    assert trees_fold(values.T, labels, training, training).mean() == pytest.approx(0, abs=1e-9)
 
 
 @pytest.mark.parametrize("name", list(EDITS))

@@ -117,7 +117,7 @@ def blind_scores(
     models["boosted"] = _pooled(lambda a, b: _boosted_fold(everything, written, y, a, b), y, folds)
     models["fingerprint"] = _absent(len(y))
     if traces.shape[1]:
-        models["fingerprint"] = _pooled(lambda a, b: (trees_fold(traces, y, a, b), {}, {}), y, folds)
+        models["fingerprint"] = _pooled(lambda a, b: (trees_fold(traces.T, y, a, b), {}, {}), y, folds)
     scores = pd.DataFrame({f"{name}_score": sigmoid(models[name].logits) for name in FAMILIES})
     upload = table[dense["upload"]].to_numpy(float)
     return BlindFit(
@@ -229,14 +229,18 @@ def _joint_fold(
 
     values = dense.to_numpy(float)
     scaler = StandardScaler().fit(values[training])
-    parts = [[csr_matrix(scaler.transform(values[rows]))] for rows in (training, held)]
     names = list(dense.columns)
     vectors = vectorizer(texts[training])
     if vectors is not None:
         names += [f"text: {term}" for term in vectors.get_feature_names_out()]
-        for part, rows in zip(parts, (training, held), strict=True):
-            part.append(vectors.transform(texts[rows]))
-    logits, coef, _, _ = _sparse_logistic(hstack(parts[0]).tocsr(), labels[training], hstack(parts[1]).tocsr())
+
+    def sparse(rows: np.ndarray) -> Any:
+        parts = [csr_matrix(scaler.transform(values[rows]))]
+        if vectors is not None:
+            parts.append(vectors.transform(texts[rows]))
+        return hstack(parts, format="csr")
+
+    logits, coef, _, _ = _sparse_logistic(sparse(training), labels[training], sparse(held))
     return logits, dict(zip(names, coef.tolist(), strict=True)), {}
 
 
@@ -246,23 +250,13 @@ def _boosted_fold(
     """Boost trees on numbers and main directions of the text: the worst case, since a line can miss a shift."""
     from sklearn.decomposition import TruncatedSVD
 
-    parts = [[dense[training]], [dense[held]]]
+    directions = np.zeros((len(dense), 0))
     vectors = vectorizer(texts[training])
     if vectors is not None:
-        rows = vectors.transform(texts[training])
+        rows = vectors.transform(texts)
         if rows.shape[1] > SVD_COMPONENTS:
-            svd = TruncatedSVD(SVD_COMPONENTS, random_state=0).fit(rows)
-            parts[0].append(svd.transform(rows))
-            parts[1].append(svd.transform(vectors.transform(texts[held])))
+            directions = TruncatedSVD(SVD_COMPONENTS, random_state=0).fit(rows[training]).transform(rows)
         else:
-            parts[0].append(rows.toarray())
-            parts[1].append(vectors.transform(texts[held]).toarray())
-    x, new = np.hstack(parts[0]), np.hstack(parts[1])
-    count = len(training)
-    logits = trees_fold(
-        np.vstack([x, new]),
-        np.r_[labels[training], labels[held]],
-        np.arange(count),
-        np.arange(count, count + len(held)),
-    )
+            directions = rows.toarray()
+    logits = trees_fold([*dense.T, *directions.T], labels, training, held)
     return logits, {}, {}

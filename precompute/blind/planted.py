@@ -283,7 +283,7 @@ def family_scores(table: pd.DataFrame, labels: np.ndarray, folds: np.ndarray, fa
     logits = np.empty(len(labels))
     for fold in np.unique(folds):
         training, held = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
-        logits[held] = trees_fold(values, labels, training, held)
+        logits[held] = trees_fold(values.T, labels, training, held)
     return logits
 
 

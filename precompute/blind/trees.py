@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 BINS = 64
 """Per feature."""
 
 
-def trees_fold(values: np.ndarray, labels: np.ndarray, training: np.ndarray, held: np.ndarray) -> np.ndarray:
+def trees_fold(
+    columns: Sequence[np.ndarray] | np.ndarray, labels: np.ndarray, training: np.ndarray, held: np.ndarray
+) -> np.ndarray:
     """Boosted trees of one fold.
 
     Trees, since what gives an edit away is a threshold in a heavy-tailed measure, and another one for each voice. On
@@ -18,8 +22,8 @@ def trees_fold(values: np.ndarray, labels: np.ndarray, training: np.ndarray, hel
 
     Parameters
     ----------
-    values : np.ndarray [shape=(n, f)]
-        Finite blind features.
+    columns : sequence of np.ndarray [shape=(n,)]
+        Finite blind features, one after the other; an array [shape=(f, n)] is one too.
     labels : np.ndarray [shape=(n,)]
         1 member, 0 non-member.
     training, held : np.ndarray, int
@@ -33,7 +37,7 @@ def trees_fold(values: np.ndarray, labels: np.ndarray, training: np.ndarray, hel
     from sklearn.ensemble import HistGradientBoostingClassifier
     from threadpoolctl import threadpool_limits
 
-    rows, new = binned(values[training], values[held])
+    rows, new = binned(columns, training, held)
     model = HistGradientBoostingClassifier(
         max_iter=100,
         max_leaf_nodes=15,
@@ -50,13 +54,18 @@ def trees_fold(values: np.ndarray, labels: np.ndarray, training: np.ndarray, hel
     return model.decision_function(new) - model.decision_function(rows).mean()
 
 
-def binned(training: np.ndarray, held: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Replace values by their bin among the training fold's quantiles.
+def binned(
+    columns: Sequence[np.ndarray] | np.ndarray, training: np.ndarray, held: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Replace values by their bin among the training fold's quantiles; rows of the training fold and of the held one.
 
     The trees would bin by themselves, but with class weights scikit-learn finds its bins thirty times as slowly.
     """
-    cuts = np.quantile(training, np.linspace(0, 1, BINS + 1)[1:-1], axis=0)
-    columns = range(training.shape[1])
-    binned = (np.column_stack([np.searchsorted(cuts[:, j], rows[:, j]) for j in columns]) for rows in (training, held))
-    first, second = (rows.astype(float) for rows in binned)
+    levels = np.linspace(0, 1, BINS + 1)[1:-1]
+    # A column at a time: all of them together would be copied three times over.
+    first, second = (np.empty((np.arange(len(columns[0]))[rows].size, len(columns))) for rows in (training, held))
+    for j, column in enumerate(columns):
+        cuts = np.quantile(column[training], levels)
+        first[:, j] = np.searchsorted(cuts, column[training])
+        second[:, j] = np.searchsorted(cuts, column[held])
     return first, second

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,9 @@ import numpy as np
 from precompute.statistics.roc import auc
 
 DRAWS = 1000
+
+NUMBERS = 2**19
+"""Clips times resamples that are worked on at once."""
 
 
 @dataclass(frozen=True)
@@ -61,10 +65,11 @@ def bootstrap_weights(labels: np.ndarray, draws: int = DRAWS, seed: int = 0) -> 
     weights = np.zeros((len(labels), draws), dtype=np.int16)
     for label in (1, 0):
         rows = np.flatnonzero(labels == label)
-        if not len(rows):
-            continue
-        chosen = rng.integers(len(rows), size=(len(rows), draws)) * draws + np.arange(draws)
-        weights[rows] = np.bincount(chosen.ravel(), minlength=len(rows) * draws).reshape(len(rows), draws)
+        step = max(1, NUMBERS // draws)
+        for first in range(0, len(rows), step):  # the same clips as in one draw of all, but few held at once
+            chosen = rng.integers(len(rows), size=(min(step, len(rows) - first), draws))
+            places = rows[chosen] * draws + np.arange(draws)
+            np.add.at(weights.reshape(-1), places.reshape(-1), np.int16(1))
     return weights
 
 
@@ -105,7 +110,9 @@ def cluster_bootstrap_weights(labels: np.ndarray, units: np.ndarray, draws: int 
     mixed = (members > 0) & (others > 0)
     # Neither 1 nor 0 leaves a unit out of a draw.
     pure = bootstrap_weights(np.where(mixed, -1, members > 0), draws, seed)
-    return (pure + bootstrap_weights(np.where(mixed, 1, -1), draws, seed + 1))[codes]
+    if mixed.any():
+        pure += bootstrap_weights(np.where(mixed, 1, -1), draws, seed + 1)
+    return pure if np.array_equal(codes, np.arange(len(codes))) else pure[codes]
 
 
 def resampled_aucs(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -133,15 +140,37 @@ def resampled_aucs(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray) 
     others = values[~is_member]
     first = np.searchsorted(others, values[is_member], side="left")
     after = np.searchsorted(others, values[is_member], side="right")
-    member_weights = weights[usable[is_member]]
-    below = np.zeros((len(others) + 1, weights.shape[1]), dtype=np.int32)
-    np.cumsum(weights[usable[~is_member]], axis=0, dtype=np.int32, out=below[1:])
-    twice = below[first]
-    # Without ties, which is the common case, both counts are one and need not be gathered twice.
-    twice += twice if np.array_equal(first, after) else below[after]
-    won = np.einsum("ij,ij->j", twice, member_weights, dtype=np.int64)
-    pairs = member_weights.sum(axis=0, dtype=np.int64) * below[-1].astype(np.int64)
-    return np.divide(won, 2 * pairs, out=np.full(len(pairs), np.nan), where=pairs > 0)
+    aucs = []
+    for part in parts(weights, len(usable)):
+        member_weights = part[usable[is_member]]
+        below = np.zeros((len(others) + 1, part.shape[1]), dtype=np.int32)
+        np.cumsum(part[usable[~is_member]], axis=0, dtype=np.int32, out=below[1:])
+        twice = below[first]
+        # Without ties, which is the common case, both counts are one and need not be gathered twice.
+        twice += twice if np.array_equal(first, after) else below[after]
+        won = np.einsum("ij,ij->j", twice, member_weights, dtype=np.int64)
+        pairs = member_weights.sum(axis=0, dtype=np.int64) * below[-1].astype(np.int64)
+        aucs.append(np.divide(won, 2 * pairs, out=np.full(len(pairs), np.nan), where=pairs > 0))
+    return np.concatenate([np.zeros(0), *aucs])
+
+
+def parts(weights: np.ndarray, clips: int) -> Iterator[np.ndarray]:
+    """Split resamples so that what is made of a part holds about `NUMBERS` numbers, however many clips there are.
+
+    Parameters
+    ----------
+    weights : np.ndarray [shape=(n, draws)]
+    clips : int
+        Of the n, those that are used.
+
+    Yields
+    ------
+    np.ndarray [shape=(n, k)]
+        Views, in order.
+    """
+    step = max(1, NUMBERS // max(1, clips))
+    for first in range(0, weights.shape[1], step):
+        yield weights[:, first : first + step]
 
 
 def estimate(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> Estimate:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from precompute.statistics.intervals import bootstrap_weights, percentiles
+from precompute.statistics.intervals import bootstrap_weights, parts, percentiles
 from precompute.statistics.roc import _checked
 
 LEAST_PASSED = 10
@@ -92,7 +92,8 @@ def tpr_at_fpr(
     rate, achieved, threshold = (float(value[0]) for value in _rates(member, scores, once, fpr))
     if weights is None:
         weights = bootstrap_weights(member.astype(int), seed=seed)
-    low, _, _, high = percentiles(_rates(member, scores, weights, fpr)[0])
+    drawn = [_rates(member, scores, part, fpr)[0] for part in parts(weights, len(scores))]
+    low, _, _, high = percentiles(np.concatenate(drawn))
     known = binomtest(round(rate * sizes[0]), sizes[0]).proportion_ci(method="wilson")
     low, high = float(np.fmin(low, known.low)), float(np.fmax(high, known.high))
     return LowFpr(rate, low, high, achieved, threshold, fpr, True, *sizes, needed)

@@ -364,9 +364,8 @@ class ChatTarget:
             return state.select(torch.tensor([place[one] for one in ids], device=state.logits.device))
 
     def forget(self) -> None:
-        """Free the memory of remembered inputs."""
+        """Free the memory of what was read; what `prepare` made ready is yet to be read."""
         self._prefills.clear()
-        self._prepared.clear()
 
     def prepare(self, audios: Sequence[np.ndarray], prompt: str) -> None:
         """Run the front end of a batch that will be read soon, from a thread of its own.

@@ -1,0 +1,34 @@
+"""The C library's heap: what it keeps for itself of the memory that a program has freed.
+
+glibc gives freed memory back to the system only from the end of a heap. A few small results that outlive a chunk of
+clips hold all of the chunk's memory behind them, and a process that works for a night grows without holding anything.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+"""Options of glibc's ``mallopt``, by their numbers in ``malloc.h``."""
+
+
+def give_back() -> None:
+    """Give freed memory back to the system, from the middle of heaps too; it takes some milliseconds."""
+    if arrow := sys.modules.get("pyarrow"):  # which has a heap of its own
+        arrow.default_memory_pool().release_unused()
+    if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):  # only glibc has it
+        trim(0)
+
+
+def keep(most: int) -> None:
+    """Let the C library keep what is freed for what comes next: asking the system anew takes time.
+
+    Parameters
+    ----------
+    most : int
+        Bytes that are kept at most.
+    """
+    if set_option := getattr(ctypes.CDLL(None), "mallopt", None):  # only glibc has it
+        for option in (M_TRIM_THRESHOLD, M_MMAP_THRESHOLD):
+            set_option(option, most)
