@@ -268,10 +268,13 @@ class ChatTarget:
         """Decode greedily from raw logits; see `Target.generate`."""
         import torch
 
+        from precompute.targets.room import make_room
+
         if not len(audios):
             return []
         with torch.inference_mode():
             state = self.prefill(audios, prompt)
+            make_room(state.cache)
             device = state.logits.device
             ends = torch.tensor(self.end_ids, device=device)
             rows = torch.arange(len(audios), device=device)  # of the batch, those still in `state`
