@@ -24,18 +24,20 @@ class RoomyLayer(DynamicLayer):
         """Add keys and values [shape=(n, heads, k, width)]; give all there are."""
         if not self.is_initialized:
             return super().update(key_states, value_states, *args, **kwargs)
-        for name, new in (("keys", key_states), ("values", value_states)):
-            known, whole = getattr(self, name), self._whole.get(name)
-            length = known.shape[-2] + new.shape[-2]
-            # Rows that were selected, or a copy of the layer, stand elsewhere.
-            if whole is None or whole.data_ptr() != known.data_ptr() or whole.shape[-2] < length:
-                room = max(ROOM, length // 4)
-                whole = known.new_empty(*known.shape[:-2], length + room, known.shape[-1])
-                whole[..., : known.shape[-2], :] = known
-                self._whole[name] = whole
-            whole[..., known.shape[-2] : length, :] = new
-            setattr(self, name, whole[..., :length, :])
+        self.keys, self.values = self._extended("keys", key_states), self._extended("values", value_states)
         return self.keys, self.values
+
+    def _extended(self, name: str, new: torch.Tensor) -> torch.Tensor:
+        known, whole = getattr(self, name), self._whole.get(name)
+        length = known.shape[-2] + new.shape[-2]
+        # Rows that were selected, or a copy of the layer, stand elsewhere.
+        if whole is None or whole.data_ptr() != known.data_ptr() or whole.shape[-2] < length:
+            room = max(ROOM, length // 4)
+            whole = known.new_empty(*known.shape[:-2], length + room, known.shape[-1])
+            whole[..., : known.shape[-2], :] = known
+            self._whole[name] = whole
+        whole[..., known.shape[-2] : length, :] = new
+        return whole[..., :length, :]
 
 
 def make_room(cache: Any) -> None:
