@@ -84,7 +84,7 @@ def measure(size: Size) -> Part:
     -------
     Part
     """
-    rounds, count = size.pick(2, 4), size.pick(8, 32)
+    rounds, count = size.pick(2, 3), size.pick(8, 64)
     target = loaded()
     watched = Widest(target)
     part = Part(
@@ -212,9 +212,9 @@ def our_side(target: Any, ready: Ready, plan: Plan, studio: Studio | None) -> Ou
 
 def warm_up(target: Any, ready: Ready, plan: Plan, studio: Studio | None) -> None:
     """Let both sides do what is only done once in a process."""
-    one = Ready(ready.clips[:1], ready.audios[:1], ready.cache)
-    plain_side(target, one, plan)
-    our_side(target, one, plan, studio)
+    few = Ready(ready.clips[:8], ready.audios[:8], ready.cache)
+    plain_side(target, few, plan)
+    our_side(target, few, plan, studio)
 
 
 def _speeds(part: Part, times: Mapping[str, Times], results: Sequence[Mapping[str, Any]], clips: int, n: str) -> None:
