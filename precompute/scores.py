@@ -114,7 +114,6 @@ def score_clips(
     size = BatchSize.of(plan.batch_size, target)
     for scorer, chunk in _chunks(target, clips, plan, store, advance):
         yield from _score_chunk(scorer, chunk, studio, size)
-        heap.give_back()
 
 
 def missing_works(
@@ -368,4 +367,5 @@ class _Scorer:
             self.store.put_many({key: stats_to_arrays(stats) for key, stats in done.items()})
             found |= done
             self.advance(sum(shared[key] for key in done))
+        heap.give_back()
         return found
