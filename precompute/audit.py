@@ -66,10 +66,11 @@ def run(request: Request) -> Path:
     clips = unique_clips(cohorts)
     brought = [] if request.scores is None else given_scores(request.scores, cohorts)
     with Store(request.cache) as store, Studio(request.device) as studio, scratch(request.cache) as parts:
-        features, hashes = feature_table(clips, store)
+        hashes = measured(clips, store, parts / "features.parquet")
         scores, tokens, targets = Scored(parts, cohorts), Writer(parts / "tokens.parquet", lists=True), []
         for name in request.names:
             targets.append(score_target(name, clips, request, store, studio, scores, tokens))
+            heap.give_back()
         tokens.close()
         brought_targets = take_given(request, brought, targets, scores)
         written = written_texts(clips, scores, targets)
@@ -77,6 +78,7 @@ def run(request: Request) -> Path:
         faithful = resynthesis_fidelity(request, cohorts, store, studio, written, scores)
         targets += brought_targets
         given = [description["id"] for _, description in brought]
+        features = pd.read_parquet(parts / "features.parquet")
         clip_table = clips_table(cohorts, features, hashes)
         folds = {str(name): attack.dataset_folds(part, request.seed) for name, part in clip_table.groupby("dataset")}
         add_membership(scores, folds, given)
@@ -84,6 +86,7 @@ def run(request: Request) -> Path:
         del features  # they stand in the table
         heap.give_back()
         findings = evidence.find(clip_table, scores, blind_table, request.seed, given)
+        heap.give_back()
         blind_table = add_adjustment(scores, blind_table, findings)
         models = results.build_models(scores, blind_models, folds, given)
         audit = describe(request, cohorts, targets, fingerprint, time.monotonic() - began)
@@ -99,6 +102,13 @@ def run(request: Request) -> Path:
             results=made | {"fidelity": plain(faithful)},
         )
     return request.out
+
+
+def measured(clips: Sequence[Clip], store: Store, path: Path) -> dict[str, str]:
+    """Put the blind features aside, for after the targets; give the hash of each clip's audio."""
+    features, hashes = feature_table(clips, store)
+    features.to_parquet(path)
+    return hashes
 
 
 @contextlib.contextmanager

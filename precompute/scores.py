@@ -29,6 +29,9 @@ PROTOCOL_VERSION = 2
 CHUNK_BYTES = 2**27
 """Audio of a chunk of clips, all its inputs together: what is held at once."""
 
+CHUNK_CLIPS = 512
+"""Clips of a chunk at most: of short ones the texts weigh more than the audio."""
+
 NO_TOKENS = TokenStats.from_numbers(
     np.zeros(0, dtype=np.int64), np.zeros((0, len(STATISTICS)), dtype=np.float32), (), ""
 )
@@ -114,7 +117,6 @@ def score_clips(
     size = BatchSize.of(plan.batch_size, target)
     for scorer, chunk in _chunks(target, clips, plan, store, advance):
         yield from _score_chunk(scorer, chunk, studio, size)
-        heap.give_back()
 
 
 def missing_works(
@@ -172,7 +174,7 @@ def _chunks(
         held = 0.0
         for index in np.argsort(lengths, kind="stable"):
             needed = 4 * SAMPLE_RATE * lengths[index] * len(plan.inputs())
-            if chunk and held + needed > CHUNK_BYTES:
+            if chunk and (held + needed > CHUNK_BYTES or len(chunk) == CHUNK_CLIPS):
                 yield scorer, chunk
                 chunk, held = [], 0.0
             chunk.append(same[index])
@@ -368,4 +370,5 @@ class _Scorer:
             self.store.put_many({key: stats_to_arrays(stats) for key, stats in done.items()})
             found |= done
             self.advance(sum(shared[key] for key in done))
+        heap.give_back()
         return found

@@ -30,6 +30,9 @@ from precompute.clips import InputError
 LAYOUT = 2
 """Part of every key: raised when rows are laid out in another way, so that older rows are not found."""
 
+CACHED_PAGES = 2**11
+"""Pages of 4 kB of the database that SQLite keeps in memory: rows are looked up once."""
+
 Value = Mapping[str, np.ndarray | str]
 """What a row holds: named arrays of numbers and named texts."""
 
@@ -98,7 +101,13 @@ class Store:
             self._claim()
             # A large size limit besides "none", so that no future default of diskcache starts to cull.
             self._cache = diskcache.Cache(
-                str(self.folder), disk=BytesDisk, eviction_policy="none", cull_limit=0, size_limit=2**62, statistics=0
+                str(self.folder),
+                disk=BytesDisk,
+                eviction_policy="none",
+                cull_limit=0,
+                size_limit=2**62,
+                statistics=0,
+                sqlite_cache_size=CACHED_PAGES,
             )
         except BaseException as error:
             self._lock.close()

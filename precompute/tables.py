@@ -22,7 +22,7 @@ ORIGINAL: Key = ("original", 0, "generated")
 FLUSHED_ROWS = 512
 """Rows of a cell that are held before they are written."""
 
-KEPT_CELLS = 4
+KEPT_CELLS = 2
 """Cells read last that are kept: a step asks for the same ones again and again."""
 
 TEXTS = ("clip_id", "target", "condition", "scored_text", "generated_text")

@@ -110,14 +110,15 @@ def blind_scores(
     }
     models = {name: _dense_family(table, columns, y, folds) for name, columns in dense.items()}
     models["text"] = _pooled(lambda a, b: _text_fold(written, y, a, b), y, folds) if has_text else _absent(len(y))
-    both = table[[*dense["metadata"], *dense["acoustic"]]]
-    models["joint"] = _pooled(lambda a, b: _joint_fold(both, written, y, a, b), y, folds)
-    traces = table[[name for name in FINGERPRINT if name in table]].to_numpy(float)
-    everything = np.hstack([both.to_numpy(float), traces])
+    both = [*dense["metadata"], *dense["acoustic"]]
+    models["joint"] = _pooled(lambda a, b: _joint_fold(table[both], written, y, a, b), y, folds)
+    # Column by column, since a matrix of all of them is as large as the table.
+    traces = [table[name].to_numpy(float) for name in FINGERPRINT if name in table]
+    everything = [*(table[name].to_numpy(float) for name in both), *traces]
     models["boosted"] = _pooled(lambda a, b: _boosted_fold(everything, written, y, a, b), y, folds)
     models["fingerprint"] = _absent(len(y))
-    if traces.shape[1]:
-        models["fingerprint"] = _pooled(lambda a, b: (trees_fold(traces.T, y, a, b), {}, {}), y, folds)
+    if traces:
+        models["fingerprint"] = _pooled(lambda a, b: (trees_fold(traces, y, a, b), {}, {}), y, folds)
     scores = pd.DataFrame({f"{name}_score": sigmoid(models[name].logits) for name in FAMILIES})
     upload = table[dense["upload"]].to_numpy(float)
     return BlindFit(
@@ -245,12 +246,12 @@ def _joint_fold(
 
 
 def _boosted_fold(
-    dense: np.ndarray, texts: np.ndarray, labels: np.ndarray, training: np.ndarray, held: np.ndarray
+    dense: Sequence[np.ndarray], texts: np.ndarray, labels: np.ndarray, training: np.ndarray, held: np.ndarray
 ) -> _Fold:
     """Boost trees on numbers and main directions of the text: the worst case, since a line can miss a shift."""
     from sklearn.decomposition import TruncatedSVD
 
-    directions = np.zeros((len(dense), 0))
+    directions = np.zeros((len(texts), 0))
     vectors = vectorizer(texts[training])
     if vectors is not None:
         rows = vectors.transform(texts)
@@ -258,5 +259,5 @@ def _boosted_fold(
             directions = TruncatedSVD(SVD_COMPONENTS, random_state=0).fit(rows[training]).transform(rows)
         else:
             directions = rows.toarray()
-    logits = trees_fold([*dense.T, *directions.T], labels, training, held)
+    logits = trees_fold([*dense, *directions.T], labels, training, held)
     return logits, {}, {}

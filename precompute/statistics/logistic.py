@@ -133,9 +133,14 @@ def fold_rows(features: np.ndarray, training: np.ndarray) -> np.ndarray:
     -------
     np.ndarray [shape=(n, f)]
     """
-    mean, spread = features[training].mean(axis=0), features[training].std(axis=0)
+    known = features[training]
+    mean, spread = known.mean(axis=0), known.std(axis=0)
+    del known
     varies = spread > 1e-6 * np.maximum(1.0, np.abs(mean))
-    return np.where(varies, (features - mean) / np.where(varies, spread, 1.0), 0.0)
+    rows = features - mean  # in place from here on: a matrix of every feature of many clips is large
+    rows /= np.where(varies, spread, 1.0)
+    rows[:, ~varies] = 0.0
+    return rows
 
 
 def out_of_fold_draws(
