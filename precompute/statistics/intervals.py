@@ -56,20 +56,20 @@ def bootstrap_weights(labels: np.ndarray, draws: int = DRAWS, seed: int = 0) -> 
 
     Returns
     -------
-    np.ndarray [shape=(n, draws)], int16
+    np.ndarray [shape=(n, draws)], uint8
         Each column sums to the class size within each class. Two scores weighted by the same array are resampled
         together, so differences between them are paired.
     """
     labels = np.asarray(labels)
     rng = np.random.default_rng(seed)
-    weights = np.zeros((len(labels), draws), dtype=np.int16)
+    weights = np.zeros((len(labels), draws), dtype=np.uint8)
     for label in (1, 0):
         rows = np.flatnonzero(labels == label)
         step = max(1, NUMBERS // draws)
         for first in range(0, len(rows), step):  # the same clips as in one draw of all, but few held at once
             chosen = rng.integers(len(rows), size=(min(step, len(rows) - first), draws))
             places = rows[chosen] * draws + np.arange(draws)
-            np.add.at(weights.reshape(-1), places.reshape(-1), np.int16(1))
+            np.add.at(weights.reshape(-1), places.reshape(-1), np.uint8(1))  # no clip is drawn 256 times: 1e-500
     return weights
 
 
@@ -92,7 +92,7 @@ def cluster_bootstrap_weights(labels: np.ndarray, units: np.ndarray, draws: int 
 
     Returns
     -------
-    np.ndarray [shape=(n, draws)], int16
+    np.ndarray [shape=(n, draws)], uint8
         As `bootstrap_weights`, to which it comes down where every clip is a unit of its own; where units differ in
         size, columns differ in their sum.
 
