@@ -32,6 +32,9 @@ CHUNK_BYTES = 2**27
 CHUNK_CLIPS = 512
 """Clips of a chunk at most: of short ones the texts weigh more than the audio."""
 
+CLEARED_AFTER = 1024
+"""Clips after which freed memory is given back to the system: asking for it anew takes time."""
+
 NO_TOKENS = TokenStats.from_numbers(
     np.zeros(0, dtype=np.int64), np.zeros((0, len(STATISTICS)), dtype=np.float32), (), ""
 )
@@ -115,8 +118,13 @@ def score_clips(
         A row of ``scores.parquet`` without dataset and label, and the token statistics behind it.
     """
     size = BatchSize.of(plan.batch_size, target)
+    done = 0
     for scorer, chunk in _chunks(target, clips, plan, store, advance):
         yield from _score_chunk(scorer, chunk, studio, size)
+        done += len(chunk)
+        if done >= CLEARED_AFTER:
+            heap.give_back()
+            done = 0
 
 
 def missing_works(
@@ -370,5 +378,4 @@ class _Scorer:
             self.store.put_many({key: stats_to_arrays(stats) for key, stats in done.items()})
             found |= done
             self.advance(sum(shared[key] for key in done))
-        heap.give_back()
         return found

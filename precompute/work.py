@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TypeVar, cast
 
@@ -134,17 +134,14 @@ def execute(target: Target, works: Iterable[Work], size: BatchSize | None = None
     """
     size = size or BatchSize()
     waiting = heard_once(works)
-    with ThreadPoolExecutor(1, thread_name_prefix="front-end") as pool:
-        prepared: Future[None] | None = None
-        while waiting:
-            batch, waiting = next_batch(waiting, size.rows)
-            if prepared is not None:
-                prepared.result()
-            prepared = _prepare(pool, target, next_batch(waiting, size.rows)[0])
-            done = _within_memory(target, batch, size)
-            size.grow(_peak_share(target) if len(batch) == size.rows else None)
-            _forget(target)  # nothing that was read is asked about again
-            yield done
+    _prepare(target, next_batch(waiting, size.rows)[0])
+    while waiting:
+        batch, waiting = next_batch(waiting, size.rows)
+        _prepare(target, next_batch(waiting, size.rows)[0])
+        done = _within_memory(target, batch, size)
+        size.grow(_peak_share(target) if len(batch) == size.rows else None)
+        _forget(target)  # nothing that was read is asked about again
+        yield done
 
 
 def ahead(results: Iterator[T]) -> Iterator[T]:
@@ -195,12 +192,11 @@ def next_batch(waiting: Sequence[Heard], rows: int) -> tuple[list[Heard], list[H
     )
 
 
-def _prepare(pool: ThreadPoolExecutor, target: Target, batch: Sequence[Heard]) -> Future[None] | None:
-    """Run the front end of the next batch while the device works on this one, where the target can."""
+def _prepare(target: Target, batch: Sequence[Heard]) -> None:
+    """Let the front end run ahead of the device, where the target can."""
     prepare = getattr(target, "prepare", None)
-    if not batch or prepare is None:
-        return None
-    return pool.submit(prepare, [heard.audio for heard in batch], batch[0].prompt)
+    if batch and prepare is not None:
+        prepare([heard.audio for heard in batch], batch[0].prompt)
 
 
 def _within_memory(target: Target, batch: list[Heard], size: BatchSize) -> dict[str, TokenStats]:

@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+import threading
 from functools import partial
 
 import httpx
@@ -161,6 +162,30 @@ def test_audio_that_cannot_change_is_known_by_identity_and_all_else_by_content(t
     after = target.generate([changed], PROMPT, 4)
     assert largest_difference(after, fresh(target).generate([SOUNDS[0][::-1].copy()], PROMPT, 4)) < 1e-4
     assert not np.array_equal(before[0].numbers, after[0].numbers)
+
+
+def test_what_was_prepared_in_another_thread_is_read_part_by_part(target, monkeypatch):
+    monkeypatch.setattr(base_module, "READ_AT_ONCE", 2)
+    expected = fresh(target).generate(SOUNDS, PROMPT, 4)
+    threads = []
+    inputs = ChatTarget.inputs
+    monkeypatch.setattr(
+        ChatTarget,
+        "inputs",
+        lambda self, audios, prompt: threads.append(threading.current_thread().name) or inputs(self, audios, prompt),
+    )
+    ahead = fresh(target)
+    ahead.prepare(SOUNDS, PROMPT)
+    assert largest_difference(ahead.generate(SOUNDS, PROMPT, 4), expected) == 0
+    assert len(threads) == -(-len(SOUNDS) // 2) and threading.current_thread().name not in threads
+
+
+def test_what_cannot_be_prepared_is_said_where_it_is_read(target):
+    ahead = fresh(target)
+    broken = np.array([0.1, np.nan], dtype=np.float32)
+    ahead.prepare([broken], PROMPT)
+    with pytest.raises(InputError, match="audio must be a row of finite numbers"):
+        ahead.generate([broken], PROMPT, 4)
 
 
 def test_what_all_rows_begin_with_may_be_nothing(target, monkeypatch):

@@ -52,7 +52,7 @@ class Counting:
         self.forgot += 1
 
     def prepare(self, audios, prompt):
-        self.prepared.append((threading.current_thread().name, [len(audio) for audio in audios]))
+        self.prepared.append((len(self.read), [len(audio) for audio in audios]))
 
 
 def sound(length):
@@ -123,11 +123,10 @@ def test_prompts_are_never_mixed_in_a_batch():
     assert target.read == [("p", [4, 2]), ("q", [3])]
 
 
-def test_the_next_batch_is_prepared_in_another_thread():
+def test_each_batch_is_prepared_before_the_one_that_precedes_it_is_read():
     target = Counting()
     done(target, [write(length) for length in (4, 3, 2, 1)], BatchSize(2, fixed=True))
-    assert [lengths for _, lengths in target.prepared] == [[2, 1]]
-    assert threading.current_thread().name not in {name for name, _ in target.prepared}
+    assert target.prepared == [(0, [4, 3]), (0, [2, 1])]
 
 
 @pytest.mark.parametrize(

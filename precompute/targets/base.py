@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
@@ -38,7 +39,7 @@ LOGITS_REDUCED_AT_ONCE = 2**22
 """Largest number of logits reduced to statistics together on a CPU: their intermediate values fit its cache better."""
 READ_AT_ONCE = 32
 """Inputs read together; a larger batch is put together from them, the padding of each part being its own."""
-LEAVE_AT = 0.875
+LEAVE_AT = 0.75
 """Share of the rows of a batch still being written at which finished ones leave it: leaving copies the whole cache."""
 PAIRS_KEPT = 2**16
 """Short runs of tokens whose text is remembered."""
@@ -245,7 +246,8 @@ class ChatTarget:
         self._front: ChatTarget | None = None
         # The same few tokens follow each other again and again: a clip's text under each condition, to begin with.
         self._shown = lru_cache(PAIRS_KEPT)(partial(decoded, self.tokenizer))
-        self._prepared: dict[_Batch, tuple[Any, list[np.ndarray]]] = {}
+        self._prepared: dict[_Batch, tuple[Future[Any], Sequence[np.ndarray]]] = {}
+        self._thread: ThreadPoolExecutor | None = None
 
     @classmethod
     def load(cls, source: Source, family: Family, placement: Placement) -> ChatTarget:
@@ -371,26 +373,29 @@ class ChatTarget:
         self._prefills.clear()
 
     def prepare(self, audios: Sequence[np.ndarray], prompt: str) -> None:
-        """Run the front end of a batch that will be read soon, from a thread of its own.
+        """Run the front end of a batch that will be read soon in a thread of its own, part by part; do not wait for it.
 
-        Tokenizers must not be used by two threads at once, so this works on a copy of the processor. It does nothing
-        for a family that does not read a batch in one piece.
+        Tokenizers must not be used by two threads at once, so that thread works on a copy of the processor. It does
+        nothing for a family that does not read a batch in one piece.
         """
         if type(self).read is not ChatTarget.read:
             return
-        if self._front is None:
+        if self._front is None or self._thread is None:
+            self._thread = ThreadPoolExecutor(1, thread_name_prefix="front-end")
             self._front = copy.copy(self)
             self._front.processor = copy.deepcopy(self.processor)
             self._front.tokenizer = self._front.processor.tokenizer
         for part in _parts(audios):
-            self._prepared[_batch(part, prompt)] = self._front.inputs(part, prompt), list(part)
+            name = _batch(part, prompt)
+            if name not in self._prepared:
+                self._prepared[name] = self._thread.submit(self._front.inputs, part, prompt), part
 
     def read(self, audios: Sequence[np.ndarray], prompt: str) -> Prefill:
         """Run the prompt and the audio of a batch through the model, without memory of earlier calls."""
-        inputs, _ = self._prepared.pop(_batch(audios, prompt), (None, audios))
-        if inputs is None:
+        coming, _ = self._prepared.pop(_batch(audios, prompt), (None, audios))
+        if coming is None:
             self._prepared.clear()  # prepared for a batch that was read in other parts
-            inputs = self.inputs(audios, prompt)
+        inputs = self.inputs(audios, prompt) if coming is None else coming.result()
         return self.first_pass(dict(inputs.to(self.model.device, self.model.dtype)))
 
     def first_pass(self, inputs: dict[str, torch.Tensor]) -> Prefill:

@@ -32,13 +32,13 @@ class Prefill:
     context: dict[str, torch.Tensor] = field(default_factory=dict)
 
     def select(self, rows: torch.Tensor) -> Prefill:
-        """Copy the given rows, in that order and as often as they are named."""
+        """Give the given rows, in that order and as often as they are named, to be continued apart from these."""
         import torch
 
-        copied = Prefill(self.logits, copy.deepcopy(self.cache), self.mask, self.context)
+        apart = Prefill(self.logits, _apart(self.cache), self.mask, self.context)
         if torch.equal(rows, torch.arange(len(self.logits), device=rows.device)):
-            return copied
-        return copied.keep(rows)
+            return apart
+        return apart.keep(rows)
 
     def keep(self, rows: torch.Tensor) -> Prefill:
         """Give the same rows as `select` without a copy: the key-value cache is changed in place."""
@@ -58,6 +58,18 @@ class Prefill:
     def nbytes(self) -> int:
         """Memory of the key-value cache and of the context."""
         return cache_bytes(self.cache) + sum(values.nbytes for values in self.context.values())
+
+
+def _apart(cache: Any) -> Any:
+    """Copy a cache so far that the copy grows by itself; layers that only ever replace their tensors share them."""
+    from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
+
+    replacing = (DynamicLayer, DynamicSlidingWindowLayer)
+    if not all(type(layer) in replacing for layer in getattr(cache, "layers", [None])):
+        return copy.deepcopy(cache)
+    apart = copy.copy(cache)
+    apart.layers = [copy.copy(layer) for layer in cache.layers]
+    return apart
 
 
 def cache_layers(cache: Any) -> list[Any]:
