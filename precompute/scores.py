@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -119,9 +120,10 @@ def score_clips(
     """
     size = BatchSize.of(plan.batch_size, target)
     done = 0
-    for scorer, chunk in _chunks(target, clips, plan, store, advance):
-        yield from _score_chunk(scorer, chunk, studio, size)
-        done += len(chunk)
+    chunks = _chunks(target, clips, plan, store, advance)
+    for chunk in ahead(_Chunk.made_ready(scorer, part, studio) for scorer, part in chunks):
+        yield from _score_chunk(chunk, studio, size)
+        done += len(chunk.clips)
         if done >= CLEARED_AFTER:
             heap.give_back()
             done = 0
@@ -199,11 +201,9 @@ def _by_prompt(target: Target, clips: Sequence[Clip], plan: Plan) -> dict[str, l
     return groups
 
 
-def _score_chunk(
-    scorer: _Scorer, clips: list[Clip], studio: Studio | None, size: BatchSize
-) -> Iterator[tuple[dict[str, Any], TokenStats]]:
+def _score_chunk(chunk: _Chunk, studio: Studio | None, size: BatchSize) -> Iterator[tuple[dict[str, Any], TokenStats]]:
     """Score the clips of one chunk, which are read once for all conditions."""
-    chunk = _Chunk.read(scorer, clips)
+    scorer, clips = chunk.scorer, chunk.clips
     original = chunk.original()
     found = scorer.through_store(original.works, size)
     swapped = chunk.swapped(original, found, studio)
@@ -261,30 +261,54 @@ class _Input:
 
 @dataclass(frozen=True)
 class _Chunk:
-    """Clips read together, with their known texts as the target's own tokens.
+    """Clips read together.
 
     Parameters
     ----------
     scorer : _Scorer
     clips : list of Clip
     samples : list of np.ndarray [shape=(n_samples,)]
-    reference : list of list of int, or None
-        One per clip, empty where no text is known; None where the target scores no text it is given.
+    made : dict of (str, int) to list of np.ndarray [shape=(n_samples,)] or None
+        By condition and realization: what was rendered before any text was written, one per clip.
     """
 
     scorer: _Scorer
     clips: list[Clip]
     samples: list[np.ndarray]
-    reference: list[list[int]] | None
+    made: dict[tuple[str, int], list[np.ndarray | None]]
 
     @classmethod
     def read(cls, scorer: _Scorer, clips: list[Clip]) -> _Chunk:
-        """Read the audio of clips, and their texts as tokens."""
-        target = scorer.target
-        reference = None
-        if target.access == "weights":  # an endpoint scores what it writes, and no text it is given
-            reference = [target.encode(clip.text) if clip.text else [] for clip in clips]
-        return cls(scorer, clips, [read_audio(clip) for clip in clips], reference)
+        """Read the audio of clips."""
+        return cls(scorer, clips, [read_audio(clip) for clip in clips], {})
+
+    @classmethod
+    def made_ready(cls, scorer: _Scorer, clips: list[Clip], studio: Studio | None) -> _Chunk:
+        """Read the audio of clips, and render it where that needs no text from the target, which is not used here."""
+        chunk = cls.read(scorer, clips)
+        if all(clip.text for clip in clips):
+            texts = [str(clip.text) for clip in clips]
+            made = {one: chunk._rendered(*one, texts, studio) for one in scorer.plan.inputs()[1:]}
+            return replace(chunk, made=made)
+        return chunk
+
+    def _rendered(
+        self, condition: str, realization: int, texts: Sequence[str], studio: Studio | None
+    ) -> list[np.ndarray | None]:
+        plan = self.scorer.plan
+        jobs = [
+            Rendering(condition, clip, samples, realization, plan.seed, text, plan.fixed_seconds, plan.casting)
+            for clip, samples, text in zip(self.clips, self.samples, texts, strict=True)
+        ]
+        return rendered(jobs, self.scorer.store, studio)
+
+    @cached_property
+    def reference(self) -> list[list[int]] | None:
+        """Known texts as the target's own tokens, empty where there is none; None of a target that scores no text."""
+        target = self.scorer.target
+        if target.access != "weights":  # an endpoint scores what it writes, and no text it is given
+            return None
+        return [target.encode(clip.text) if clip.text else [] for clip in self.clips]
 
     def original(self) -> _Input:
         """Ask about the clips as recorded."""
@@ -293,24 +317,15 @@ class _Chunk:
 
     def swapped(self, original: _Input, found: Mapping[str, TokenStats], studio: Studio | None) -> list[_Input]:
         """Ask about every other input; the text carried there is what the target wrote for the original."""
-        plan = self.scorer.plan
         wrote = [found.get(key, NO_TOKENS) for key in original.keys["generated"]]
         texts = {}
         if self.reference is not None:
             texts = {"carried": [stats.ids.tolist() for stats in wrote], "reference": self.reference}
-        asked = []
-        for condition, realization in plan.inputs():
-            if condition == "original":
-                continue
-            jobs = [
-                Rendering(
-                    *(condition, clip, heard, realization, plan.seed, clip.text or stats.text),
-                    *(plan.fixed_seconds, plan.casting),
-                )
-                for clip, heard, stats in zip(self.clips, self.samples, wrote, strict=True)
-            ]
-            asked.append(self.scorer.ask(condition, realization, rendered(jobs, self.scorer.store, studio), texts))
-        return asked
+        spoken = [clip.text or stats.text for clip, stats in zip(self.clips, wrote, strict=True)]
+        return [
+            self.scorer.ask(*one, self.made[one] if one in self.made else self._rendered(*one, spoken, studio), texts)
+            for one in self.scorer.plan.inputs()[1:]
+        ]
 
 
 @dataclass(frozen=True)

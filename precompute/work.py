@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeVar, cast
 
 import numpy as np
@@ -157,11 +159,25 @@ def ahead(results: Iterator[T]) -> Iterator[T]:
         The same results in the same order; an error comes where it was raised.
     """
     end = object()
-    with ThreadPoolExecutor(1, thread_name_prefix="ahead") as pool:
-        coming = pool.submit(next, results, end)
-        while (result := coming.result()) is not end:
-            coming = pool.submit(next, results, end)
-            yield cast(T, result)
+    coming = _in_thread(partial(next, results, end))
+    while (result := coming.result()) is not end:
+        coming = _in_thread(partial(next, results, end))
+        yield cast(T, result)
+        del result  # it is used up: two at once are enough
+
+
+def _in_thread(call: Callable[[], T]) -> Future[T]:
+    """Call in a thread that nobody waits for when the program is interrupted."""
+    found: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            found.set_result(call())
+        except BaseException as error:
+            found.set_exception(error)
+
+    threading.Thread(target=run, name="ahead", daemon=True).start()
+    return found
 
 
 def heard_once(works: Iterable[Work]) -> list[Heard]:

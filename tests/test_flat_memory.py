@@ -84,7 +84,7 @@ def read(monkeypatch):
 PLAN = Plan(("original", "noise"), max_new_tokens=4)
 
 
-def test_scoring_holds_the_audio_of_one_chunk_however_many_there_are(clips, read, tmp_path, monkeypatch):
+def test_scoring_holds_the_audio_of_two_chunks_however_many_there_are(clips, read, tmp_path, monkeypatch):
     gave_back = []
     monkeypatch.setattr(scores.heap, "give_back", lambda: gave_back.append(1))
     monkeypatch.setattr(scores, "CLEARED_AFTER", 2 * PER_CHUNK)
@@ -92,7 +92,7 @@ def test_scoring_holds_the_audio_of_one_chunk_however_many_there_are(clips, read
         rows = sum(1 for _ in score_clips(Writing(), clips, PLAN, store, lambda _: None))
     seen, most = read
     assert rows == 5 * CLIPS and len(seen) == CLIPS
-    assert most[0] == PER_CHUNK
+    assert most[0] == 2 * PER_CHUNK  # one is scored, one made ready
     assert len(gave_back) == CLIPS // (2 * PER_CHUNK)
     assert not any(one() is not None for one in seen)
 

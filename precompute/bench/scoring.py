@@ -84,7 +84,7 @@ def measure(size: Size) -> Part:
     -------
     Part
     """
-    rounds, count = size.pick(2, 3), size.pick(8, 64)
+    rounds, count = 2, size.pick(8, 160)
     target = loaded()
     watched = Widest(target)
     part = Part(
