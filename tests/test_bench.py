@@ -3,6 +3,7 @@
 import json
 import math
 from argparse import Namespace
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -127,6 +128,9 @@ def test_least_times_worked_by_hand():
     # Bound by arithmetic: 2 windows, 5 positions of which one needs the head, 2 tokens written, 3 given ones.
     found = roofline.least_seconds(costs, slow, [one], rows=8)
     assert found == pytest.approx({"reading": 200 + 5 * 10 - 4 * 2, "writing": 20, "scoring": 30})
+    # What all prompts begin with is not computed for each.
+    found = roofline.least_seconds(costs, slow, [replace(one, shared=4)], rows=8)
+    assert found["reading"] == pytest.approx(200 + 10)
     # Together, two rows read the weights once.
     together = roofline.least_seconds(costs, fast, [one, one], rows=2)["writing"]
     assert together == pytest.approx((2 * 2000 + 2 * (6 + 7) * 4) / 1e3)
@@ -141,7 +145,13 @@ def test_a_reading_knows_what_was_written_and_given(target, ready, both):
     assert max(one.written for one in found) == max(n for key, n in texts.items() if key[2] == "generated")
     shared = max(found, key=lambda one: len(one.given))
     assert len(shared.given) > 2  # the fixed silence: references and carried texts of four clips
-    assert all(one.positions > 10 and one.windows >= 1 for one in found)
+    seconds = {
+        name: [len(audio) / 16_000 for audio in one.values()]
+        for name, one in scoring.heard(ready, Plan(CONDITIONS)).items()
+    }
+    longest = max(max(values) for values in seconds.values())
+    assert max(one.windows for one in found) == pytest.approx(longest / 3, abs=0.02)  # windows of 3 s
+    assert all(one.positions > one.shared > 10 for one in found)
 
 
 def test_the_share_attained_is_a_share(target, ready, both):

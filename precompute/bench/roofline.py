@@ -68,20 +68,23 @@ class Reading:
 
     Parameters
     ----------
-    windows : int
-        Of the front end.
+    windows : float
+        Of the front end, as far as there is sound in them: what fills them up need not be computed.
     positions : int
         Of the prompt with its audio tokens.
     written : int
         Tokens that are decoded one after the other; 0 where nothing is.
     given : tuple of int
         Tokens of each text that is scored.
+    shared : int
+        Of the positions, those at the start that are the same for all audio, and so need not be computed again.
     """
 
-    windows: int
+    windows: float
     positions: int
     written: int
     given: tuple[int, ...]
+    shared: int = 0
 
 
 def costs_of(model: Any) -> Costs:
@@ -172,8 +175,8 @@ def _token_flops(costs: Costs, positions: float) -> float:
 
 def _prompt_flops(costs: Costs, one: Reading) -> float:
     """Arithmetic of a prompt: each token attends to those before it, and the head is needed once."""
-    body = one.positions * _token_flops(costs, one.positions / 2)
-    return body - (one.positions - 1) * costs.head_flops
+    own = one.positions - one.shared
+    return own * _token_flops(costs, (one.shared + one.positions) / 2) - (own - 1) * costs.head_flops
 
 
 def measured_device(device: Any, dtype: Any, weight_bytes: int) -> Device:

@@ -330,8 +330,11 @@ def readings_of(target: Any, ours: OursRows, audios: Mapping[str, Mapping[Input,
     found = []
     for name, audio in sound.items():
         inputs = target.inputs([audio], PROMPTS["speech"])
-        shape = len(inputs["input_features"]), inputs["input_ids"].shape[1]
-        found.append(Reading(*shape, written.get(name, 0), tuple(given.get(name, {}).values())))
+        ids = inputs["input_ids"][0].tolist()
+        heard = float(inputs["input_features_mask"].float().mean(-1).sum())
+        texts = tuple(given.get(name, {}).values())
+        shared = ids.index(target.model.config.audio_token_id)
+        found.append(Reading(heard, len(ids), written.get(name, 0), texts, shared))
     return found
 
 
