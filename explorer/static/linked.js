@@ -470,7 +470,7 @@ function scatterFinding(auc, blind) {
   if (!auc || !known(auc.auc_low)) return 'Each point is a clip';
   if (auc.auc_high < 0.5) return 'Members score lower than non-members: the other way round';
   if (auc.auc_low <= 0.5) return 'The membership score is not seen to separate the classes';
-  if (blind && blind.auc_high >= auc.auc_low) return 'Features that never saw the model separate the classes about as well';
+  if (blind && blind.auc_high >= auc.auc_low) return 'Features that never saw the model may separate the classes as well: the intervals overlap';
   if (blind && blind.auc_low > 0.5) return 'Both scores separate the classes, the membership score more';
   return 'Only the membership score is seen to separate the classes';
 }
