@@ -33,7 +33,7 @@ CHUNK_BYTES = 2**27
 CHUNK_CLIPS = 512
 """Clips of a chunk at most: of short ones the texts weigh more than the audio."""
 
-CLEARED_AFTER = 1024
+CLEARED_AFTER = 256
 """Clips after which freed memory is given back to the system: asking for it anew takes time."""
 
 NO_TOKENS = TokenStats.from_numbers(
