@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from browsing import dataset_page, launched
 from fake_bundle import write_fake_bundle
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
 from explorer.catalog import Catalog
 from explorer.served import Served
-from explorer.site import build_site, launch_options
 
-PATIENCE = 30_000  # milliseconds; only ever spent in full by a failure
 SOUND = "synthetic-shift"
 
 
@@ -24,28 +22,15 @@ def address(tmp_path_factory) -> Iterator[str]:
     bundle = write_fake_bundle(tmp_path_factory.mktemp("browser-captions") / "bundle", per_class=12)
     clips = bundle.clips.assign(task=np.where(bundle.clips["dataset"] == SOUND, "sound", "speech"))
     served = Served.open(Catalog(replace(bundle, clips=clips)))
-    site = build_site(served, lambda samples, text, dataset, target: {})
-    _, url, _ = site.launch(
-        server_name="127.0.0.1", server_port=None, prevent_thread_lock=True, quiet=True, **launch_options(served)
-    )
-    yield url.rstrip("/")
-    site.close()
+    with launched(served) as url:
+        yield url
     served.close()
 
 
 @pytest.fixture
 def page(address) -> Iterator[Page]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1440, "height": 1000})
-        page.set_default_timeout(PATIENCE)
-        faults: list[str] = []
-        page.on("pageerror", lambda error: faults.append(str(error)))
-        page.goto(f"{address}/dataset?dataset={SOUND}&clip={SOUND}/002")
-        page.wait_for_selector('.linked[data-ready="true"]')
+    with dataset_page(address, f"dataset={SOUND}&clip={SOUND}/002") as page:
         yield page
-        browser.close()
-    assert faults == []
 
 
 def test_captions_become_transcripts_where_the_dataset_is_one_of_speech(page):

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from browsing import dataset_page, launched
 from fake_bundle import write_fake_bundle
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
 from explorer.catalog import Catalog
 from explorer.served import Served
-from explorer.site import build_site, launch_options
 from precompute.bundle import read_bundle
 from precompute.indicators import EXPLANATIONS, INDICATORS, LABEL_ONLY
 
-PATIENCE = 30_000  # milliseconds; only ever spent in full by a failure
 GIVEN, LABELS = "synthetic-target", "synthetic-target-weak"
 CLIP = "synthetic-clean/002"
 SCORES = ["mia_score", "mia_score_transfer"]
@@ -52,27 +50,14 @@ def served(tmp_path_factory) -> Iterator[Served]:
 
 @pytest.fixture(scope="module")
 def address(served) -> Iterator[str]:
-    site = build_site(served, lambda samples, text, dataset, target: {})
-    _, url, _ = site.launch(
-        server_name="127.0.0.1", server_port=None, prevent_thread_lock=True, quiet=True, **launch_options(served)
-    )
-    yield url.rstrip("/")
-    site.close()
+    with launched(served) as url:
+        yield url
 
 
 @pytest.fixture
 def page(address, request) -> Iterator[Page]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1440, "height": 1000})
-        page.set_default_timeout(PATIENCE)
-        faults: list[str] = []
-        page.on("pageerror", lambda error: faults.append(str(error)))
-        page.goto(f"{address}/dataset?dataset=synthetic-clean&clip={CLIP}&target={request.param}")
-        page.wait_for_selector('.linked[data-ready="true"]')
+    with dataset_page(address, f"dataset=synthetic-clean&clip={CLIP}&target={request.param}") as page:
         yield page
-        browser.close()
-    assert faults == []
 
 
 def test_the_indicators_of_a_target_are_those_it_has(served):

@@ -29,10 +29,8 @@ class Elsewhere:
 
     def __init__(self, target: ChatTarget) -> None:
         self.id, self.revision, self.dtype, self.family = target.id, target.revision, target.dtype, target.family
-        self.prompts, self.access, self.limits, self.decoding = (
-            *(target.prompts, target.access),
-            *(target.limits, target.decoding),
-        )
+        self.prompts, self.access = target.prompts, target.access
+        self.limits, self.decoding = target.limits, target.decoding
         self._target = target
 
     def encode(self, text: str) -> list[int]:
