@@ -14,7 +14,7 @@ from itertools import product
 import numpy as np
 import pandas as pd
 
-from precompute.statistics.logistic import balanced, expit, fit_draws, fold_rows, out_of_fold_draws
+from precompute.statistics.logistic import balanced, expit, fit_draws, fold_rows, out_of_fold_draws, standardised
 
 COMPONENTS = 20
 """Principal directions of the sound, and of the wording, that the propensity may use."""
@@ -102,7 +102,7 @@ def covariates(
             size = np.log1p(table[f"metadata.{name}"].to_numpy(dtype=float))
             sizes += [size[:, None], (size[:, None] - size.mean()) ** 2]
     columns = [name for name in table if str(name).startswith("acoustic.")]
-    sound = _directions(fold_rows(table[columns].to_numpy(dtype=float), np.ones(len(table), dtype=bool)))
+    sound = _directions(standardised(table[columns].to_numpy()))
     levels = [] if groups is None else [g for g in dict.fromkeys(groups) if g is not None and g == g]
     if not 1 < len(levels) <= COMPONENTS:
         levels = []
@@ -115,9 +115,10 @@ def _directions(rows: np.ndarray) -> np.ndarray:
     """Principal components of standardised rows."""
     if not rows.shape[1]:
         return rows
-    left, singular, _ = np.linalg.svd(rows, full_matrices=False)
+    # Of the rows' triangle, which has their directions: it is small, however many rows there are.
+    _, singular, directions = np.linalg.svd(np.linalg.qr(rows, mode="r"), full_matrices=False)
     kept = int(min(COMPONENTS, (singular > 1e-9).sum()))
-    return left[:, :kept] * singular[:kept]
+    return rows @ directions[:kept].T
 
 
 def _wording(texts: Sequence[str | None]) -> np.ndarray:
@@ -154,13 +155,13 @@ def propensity(found: Covariates, labels: np.ndarray, folds: np.ndarray) -> Prop
     starts: list[list[np.ndarray]] = [[] for _ in penalties]
     for fold in np.unique(folds):
         training = folds != fold
-        rows = fold_rows(found.values, training)
-        ones = np.ones((int(training.sum()), 1))
+        known, others = fold_rows(found.values, training)
+        ones = np.ones((len(known), 1))
         beta = None
         for number, ridge in enumerate(penalties):
             # Each penalty begins where the last one ended, which is near.
-            beta = fit_draws(rows[training], y[training, None], ones, ridge, beta)
-            chances[number, ~training] = expit(rows[~training] @ beta[:-1, 0] + beta[-1, 0])
+            beta = fit_draws(known, y[training, None], ones, ridge, beta)
+            chances[number, ~training] = expit(others @ beta[:, 0])
             starts[number].append(beta)
     chances = np.clip(chances, CLIPPED, 1 - CLIPPED)
     losses = -np.mean(np.log(np.where(y == 1, chances, 1 - chances)), axis=1)
@@ -185,9 +186,9 @@ def refitted_chances(fitted: Propensity, labels: np.ndarray, folds: np.ndarray) 
     chance = np.empty(labels.shape)
     for start, fold in zip(fitted.starts, np.unique(folds), strict=True):
         training = folds != fold
-        rows = fold_rows(fitted.covariates, training)
-        beta = fit_draws(rows[training], labels[training], np.ones((int(training.sum()), 1)), fitted.ridge, start)
-        chance[~training] = expit(rows[~training] @ beta[:-1] + beta[-1])
+        known, others = fold_rows(fitted.covariates, training)
+        beta = fit_draws(known, labels[training], np.ones((len(known), 1)), fitted.ridge, start)
+        chance[~training] = expit(others @ beta)
     return np.clip(chance, CLIPPED, 1 - CLIPPED)
 
 
@@ -243,7 +244,7 @@ def boosted_check(matrix: np.ndarray, labels: np.ndarray, weights: np.ndarray, f
 
 def squares_check(matrix: np.ndarray, labels: np.ndarray, weights: np.ndarray, folds: np.ndarray) -> np.ndarray:
     """Do as `boosted_check` does, with a ridge regression on covariates and their squares; for simulations."""
-    rows = fold_rows(matrix, np.ones(len(matrix), dtype=bool))
+    rows = standardised(matrix)
     return out_of_fold_draws(np.hstack([rows, rows**2]), labels, weights, folds, ridge=10.0)
 
 
@@ -291,7 +292,7 @@ def matched_pairs(fitted: Propensity, labels: np.ndarray, most: int = 200) -> li
     rng = np.random.default_rng(0)
     members, others = (np.flatnonzero(labels == label) for label in (1, 0))
     members, others = (np.sort(rng.permutation(rows)[: 4 * most]) for rows in (members, others))
-    rows = fold_rows(fitted.covariates, np.ones(len(labels), dtype=bool))
+    rows = standardised(fitted.covariates)
     distance = cdist(rows[members], rows[others]) / np.sqrt(max(1, rows.shape[1]))
     logit = np.log(fitted.chance / (1 - fitted.chance))
     near = np.abs(logit[members][:, None] - logit[others][None]) <= CALIPER * max(float(logit.std()), 1e-3)

@@ -12,7 +12,7 @@ import pandas as pd
 
 from precompute.indicators import INDICATORS, LABEL_ONLY
 from precompute.statistics.intervals import cluster_bootstrap_weights, estimate
-from precompute.statistics.logistic import balanced, fit_draws
+from precompute.statistics.logistic import balanced, fit_draws, standardise, with_ones
 from precompute.tables import ORIGINAL, Key, Scores, scores_of, without
 from precompute.units import table_design
 
@@ -163,17 +163,16 @@ def fit_linear(features: np.ndarray, labels: np.ndarray) -> LinearModel:
     -------
     LinearModel
     """
-    mean, spread = features.mean(axis=0), features.std(axis=0)
-    # Stored float32 numbers repeat to about 1e-7; a column that varies by less than 1e-6 holds rounding, not signal.
-    varies = spread > 1e-6 * np.maximum(1.0, np.abs(mean))
-    scale = np.where(varies, spread, 1.0)
-    rows = np.where(varies, (features - mean) / scale, 0.0)
+    rows = with_ones(features)
+    mean, scale = standardise(rows[:, :-1])
+    varies = np.isfinite(scale)
+    scale = np.where(varies, scale, 1.0)
     if not varies.any():
         return LinearModel(mean, scale, np.zeros(len(mean)), 0.0, 0.0)
     y = (np.asarray(labels) == 1).astype(float)[:, None]
     beta = fit_draws(rows, y, balanced(y, np.ones_like(y)))[:, 0]
-    coef, intercept = np.where(varies, beta[:-1], 0.0), float(beta[-1])
-    return LinearModel(mean, scale, coef, intercept, float(np.mean(rows @ coef + intercept)))
+    beta[:-1] *= varies
+    return LinearModel(mean, scale, beta[:-1], float(beta[-1]), float(np.mean(rows @ beta)))
 
 
 def fit_folds(

@@ -56,6 +56,7 @@ def run(request: Request) -> Path:
         If a dataset, a target or a clip cannot be used.
     """
     began = time.monotonic()
+    heap.share()
     for name in [*request.names, *([request.asr_target] if request.asr_target else [])]:
         check_name(name)
     cohorts = cohorts_of(request)
@@ -67,6 +68,7 @@ def run(request: Request) -> Path:
     brought = [] if request.scores is None else given_scores(request.scores, cohorts)
     with Store(request.cache) as store, Studio(request.device) as studio, scratch(request.cache) as parts:
         hashes = measured(clips, store, parts / "features.parquet")
+        heap.give_back()
         scores, tokens, targets = Scored(parts, cohorts), Writer(parts / "tokens.parquet", lists=True), []
         for name in request.names:
             targets.append(score_target(name, clips, request, store, studio, scores, tokens))
@@ -273,6 +275,7 @@ def blind_baselines(
 
 def clips_table(cohorts: Sequence[Cohort], features: pd.DataFrame, hashes: Mapping[str, str]) -> pd.DataFrame:
     """Rows of ``clips.parquet``: one per cohort and clip."""
+    seconds = features["metadata.duration_s"].astype(float).to_dict()
     rows = [
         {
             "clip_id": clip.clip_id,
@@ -281,7 +284,7 @@ def clips_table(cohorts: Sequence[Cohort], features: pd.DataFrame, hashes: Mappi
             "trained": half_of(clip) == "A" if is_embedded(clip) else None,
             "half": half_of(clip),
             "text": clip.text,
-            "duration_s": float(features.loc[clip.clip_id, "metadata.duration_s"]),
+            "duration_s": seconds[clip.clip_id],
             "group": clip.group,
             "language": clip.language,
             "task": clip.task,

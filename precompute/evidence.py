@@ -77,12 +77,16 @@ class Dataset:
 
     def column(self, table: pd.DataFrame, name: str) -> np.ndarray:
         """Take a column of `table` (one row per clip) in the order of the clips, NaN where a clip has no row."""
-        values = table.set_index("clip_id")[name].reindex(self.clips["clip_id"])
-        return pd.to_numeric(values, errors="coerce").to_numpy(dtype=float, na_value=np.nan)
+        return self.matrix(table, [name])[:, 0]
 
     def matrix(self, table: pd.DataFrame, names: Sequence[str]) -> np.ndarray:
         """Take columns of `table` as `column` does, shape (n, len(names))."""
-        return table.set_index("clip_id")[list(names)].reindex(self.clips["clip_id"]).to_numpy(dtype=float)
+        places = pd.Index(table["clip_id"]).get_indexer(self.clips["clip_id"])
+        values = np.full((len(places), len(names)), np.nan)
+        for j, name in enumerate(names):  # one by one: a table of every feature of many clips is large
+            column = pd.to_numeric(table[name], errors="coerce").to_numpy(dtype=float, na_value=np.nan)
+            values[places >= 0, j] = column[places[places >= 0]]
+        return values
 
     def estimate(self, values: np.ndarray, factor: float = 1.0, weights: np.ndarray | None = None) -> Estimate:
         """AUC of a column with its interval, widened for training by `factor`."""

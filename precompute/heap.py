@@ -9,7 +9,7 @@ from __future__ import annotations
 import ctypes
 import sys
 
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
 """Options of glibc's ``mallopt``, by their numbers in ``malloc.h``."""
 
 
@@ -19,6 +19,12 @@ def give_back() -> None:
         arrow.default_memory_pool().release_unused()
     if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):  # only glibc has it
         trim(0)
+
+
+def share() -> None:
+    """Let all threads started from here on share one heap, for each of its own keeps what others could use."""
+    if set_option := getattr(ctypes.CDLL(None), "mallopt", None):  # only glibc has it
+        set_option(M_ARENA_MAX, 1)
 
 
 def keep(most: int) -> None:

@@ -108,6 +108,7 @@ class Store:
                 size_limit=2**62,
                 statistics=0,
                 sqlite_cache_size=CACHED_PAGES,
+                sqlite_mmap_size=0,  # pages mapped count as memory of this process, the more the larger the file
             )
         except BaseException as error:
             self._lock.close()

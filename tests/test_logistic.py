@@ -7,7 +7,15 @@ from sklearn.metrics import roc_auc_score
 
 from precompute import attack
 from precompute.statistics import logistic
-from precompute.statistics.logistic import balanced, fit_draws, fold_rows, out_of_fold_draws, weighted_aucs
+from precompute.statistics.logistic import (
+    balanced,
+    fit_draws,
+    fold_rows,
+    out_of_fold_draws,
+    standardised,
+    weighted_aucs,
+    with_ones,
+)
 from precompute.statistics.roc import auc
 
 
@@ -47,7 +55,7 @@ def test_classes_are_balanced_as_scikit_learn_does():
 @pytest.mark.parametrize("ridge", [0.01, 1.0, 100.0])
 def test_every_draw_has_scikit_learns_coefficients(exact, ridge):
     rows, labels, weights = drawn()
-    found = fit_draws(rows, labels, weights, ridge)
+    found = fit_draws(with_ones(rows), labels, weights, ridge)
     for draw in range(labels.shape[1]):
         wanted = by_scikit_learn(rows, labels[:, draw], weights[:, draw], ridge)
         np.testing.assert_allclose(found[:, draw], wanted, atol=1e-5)
@@ -56,7 +64,7 @@ def test_every_draw_has_scikit_learns_coefficients(exact, ridge):
 def test_at_the_tolerance_used_coefficients_are_good_to_three_thousandths():
     rows, labels, weights = drawn()
     weights = balanced(labels, weights)
-    found = fit_draws(rows, labels, weights)
+    found = fit_draws(with_ones(rows), labels, weights)
     for draw in range(labels.shape[1]):
         wanted = by_scikit_learn(rows, labels[:, draw], weights[:, draw])
         np.testing.assert_allclose(found[:, draw], wanted, atol=3e-3)
@@ -64,7 +72,7 @@ def test_at_the_tolerance_used_coefficients_are_good_to_three_thousandths():
 
 def test_equal_class_weights_are_scikit_learns(exact):
     rows, labels, _ = drawn()
-    found = fit_draws(rows, labels, balanced(labels, np.ones_like(labels)))[:, 0]
+    found = fit_draws(with_ones(rows), labels, balanced(labels, np.ones_like(labels)))[:, 0]
     model = LogisticRegression(class_weight="balanced", solver="newton-cholesky", tol=1e-12).fit(rows, labels[:, 0])
     np.testing.assert_allclose(found, np.r_[model.coef_[0], model.intercept_], atol=1e-5)
 
@@ -72,7 +80,7 @@ def test_equal_class_weights_are_scikit_learns(exact):
 def test_a_penalty_per_feature_is_a_rescaling_of_the_features(exact):
     rows, labels, weights = drawn()
     ridge = np.array([0.1, 1.0, 1.0, 10.0, 1e5, 3.0])
-    found = fit_draws(rows, labels, weights, ridge)
+    found = fit_draws(with_ones(rows), labels, weights, ridge)
     for draw in range(labels.shape[1]):
         wanted = by_scikit_learn(rows / np.sqrt(ridge), labels[:, draw], weights[:, draw])
         np.testing.assert_allclose(found[:-1, draw], wanted[:-1] / np.sqrt(ridge), atol=1e-5)
@@ -82,9 +90,9 @@ def test_a_penalty_per_feature_is_a_rescaling_of_the_features(exact):
 
 def test_where_a_fit_begins_does_not_move_where_it_ends(exact):
     rows, labels, weights = drawn()
-    plain = fit_draws(rows, labels, weights)
-    near = fit_draws(rows, labels, weights, start=plain[:, :1])
-    far = fit_draws(rows, labels, weights, start=np.full((7, 5), 8.0))
+    plain = fit_draws(with_ones(rows), labels, weights)
+    near = fit_draws(with_ones(rows), labels, weights, start=plain[:, :1])
+    far = fit_draws(with_ones(rows), labels, weights, start=np.full((7, 5), 8.0))
     np.testing.assert_allclose(near, plain, atol=1e-7)
     np.testing.assert_allclose(far, plain, atol=1e-7)
 
@@ -96,7 +104,7 @@ def test_draws_of_very_different_curvature_are_each_fitted(exact):
     labels[:, 1] = 0.0
     labels[:2, 1] = 1.0  # two members
     weights = np.column_stack([np.full(150, 50.0), np.full(150, 1.0), np.full(150, 0.02)])
-    found = fit_draws(rows, labels, weights)
+    found = fit_draws(with_ones(rows), labels, weights)
     for draw in range(3):
         wanted = by_scikit_learn(rows, labels[:, draw], weights[:, draw])
         np.testing.assert_allclose(found[:, draw], wanted, atol=1e-4)
@@ -106,7 +114,7 @@ def test_separable_labels_and_a_lone_class_end_with_finite_coefficients():
     rows, labels, weights = drawn(draws=2)
     labels[:, 0] = rows[:, 0] > 0
     labels[:, 1] = 1.0
-    found = fit_draws(rows, labels, 100 * weights, ridge=1e-3)
+    found = fit_draws(with_ones(rows), labels, 100 * weights, ridge=1e-3)
     assert np.isfinite(found).all()
     assert auc(labels[:, 0], rows @ found[:-1, 0]) > 0.999
     assert found[-1, 1] > 5  # all members: the chance goes to 1
@@ -114,7 +122,7 @@ def test_separable_labels_and_a_lone_class_end_with_finite_coefficients():
 
 def test_no_draw_is_no_fit():
     rows, labels, weights = drawn()
-    assert fit_draws(rows, labels[:, :0], weights[:, :0]).shape == (7, 0)
+    assert fit_draws(with_ones(rows), labels[:, :0], weights[:, :0]).shape == (7, 0)
 
 
 def test_expit_never_overflows():
@@ -129,10 +137,21 @@ def test_rows_are_standardised_by_the_training_rows_and_rounding_is_no_feature()
     )
     training = np.arange(40) < 30
     features[35, 1] = 9.0  # varies, but not among the training rows
-    found = fold_rows(features, training)
-    np.testing.assert_allclose(found[training, 0].mean(), 0.0, atol=1e-12)
-    np.testing.assert_allclose(found[training, 0].std(), 1.0)
-    assert (found[:, 1:] == 0.0).all()
+    known, others = fold_rows(features, training)
+    np.testing.assert_allclose(known[:, 0].mean(), 0.0, atol=1e-12)
+    np.testing.assert_allclose(known[:, 0].std(), 1.0)
+    by_hand = (features[30:, 0] - features[:30, 0].mean()) / features[:30, 0].std()
+    np.testing.assert_allclose(others[:, 0], by_hand)
+    for rows in (known, others):
+        assert (rows[:, 1:3] == 0.0).all() and (rows[:, 3] == 1.0).all()
+    np.testing.assert_array_equal(standardised(features[:30]), known[:, :3])
+
+
+def test_a_curvature_in_parts_is_that_of_all_rows(exact, monkeypatch):
+    rows, labels, weights = drawn()
+    whole = fit_draws(with_ones(rows), labels, weights)
+    monkeypatch.setattr(logistic, "ROWS_AT_ONCE", 64)
+    np.testing.assert_allclose(fit_draws(with_ones(rows), labels, weights), whole, atol=1e-9)
 
 
 def folds_of(n: int) -> np.ndarray:

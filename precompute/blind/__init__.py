@@ -113,8 +113,8 @@ def blind_scores(
     both = [*dense["metadata"], *dense["acoustic"]]
     models["joint"] = _pooled(lambda a, b: _joint_fold(table[both], written, y, a, b), y, folds)
     # Column by column, since a matrix of all of them is as large as the table.
-    traces = [table[name].to_numpy(float) for name in FINGERPRINT if name in table]
-    everything = [*(table[name].to_numpy(float) for name in both), *traces]
+    traces = [table[name].to_numpy() for name in FINGERPRINT if name in table]
+    everything = [*(table[name].to_numpy() for name in both), *traces]
     models["boosted"] = _pooled(lambda a, b: _boosted_fold(everything, written, y, a, b), y, folds)
     models["fingerprint"] = _absent(len(y))
     if traces:

@@ -65,7 +65,8 @@ def binned(
     # A column at a time: all of them together would be copied three times over.
     first, second = (np.empty((np.arange(len(columns[0]))[rows].size, len(columns))) for rows in (training, held))
     for j, column in enumerate(columns):
-        cuts = np.quantile(column[training], levels)
-        first[:, j] = np.searchsorted(cuts, column[training])
-        second[:, j] = np.searchsorted(cuts, column[held])
+        values = np.asarray(column, dtype=float)
+        cuts = np.quantile(values[training], levels)
+        first[:, j] = np.searchsorted(cuts, values[training])
+        second[:, j] = np.searchsorted(cuts, values[held])
     return first, second

@@ -9,6 +9,9 @@ TOLERANCE = 1e-5
 
 MOST_STEPS = 100
 
+ROWS_AT_ONCE = 4096
+"""Clips whose part of a curvature is worked out together: a matrix of every feature of many clips is large."""
+
 
 def balanced(labels: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Scale weights so that both classes weigh n / 2, as scikit-learn's ``class_weight="balanced"`` does.
@@ -46,8 +49,8 @@ def fit_draws(
 
     Parameters
     ----------
-    rows : np.ndarray [shape=(n, f)]
-        Standardised features, the same for all draws.
+    rows : np.ndarray [shape=(n, f + 1)]
+        Standardised features, the same for all draws, and last a column of ones.
     labels : np.ndarray [shape=(n, draws)]
         0 or 1.
     weights : np.ndarray [shape=(n, draws) or (n, 1)]
@@ -63,51 +66,59 @@ def fit_draws(
         Coefficients and, last, the intercept.
     """
     n, draws = labels.shape
-    full = np.hstack([rows, np.ones((n, 1))])
-    penalty = np.r_[np.broadcast_to(np.asarray(ridge, dtype=float), rows.shape[1:]), 0.0]
-    beta = np.zeros((full.shape[1], draws)) if start is None else np.broadcast_to(start, (full.shape[1], draws)).copy()
+    penalty = np.append(np.broadcast_to(np.asarray(ridge, dtype=float), rows.shape[1] - 1), 0.0)
+    beta = np.zeros((len(penalty), draws)) if start is None else np.broadcast_to(start, (len(penalty), draws)).copy()
     weights = np.broadcast_to(weights, labels.shape)
     open_draws = np.arange(draws)
     last = np.full(draws, np.inf)
     for _ in range(MOST_STEPS):
-        chance = expit(full @ beta[:, open_draws])
+        chance = expit(rows @ beta[:, open_draws])
         w, y = weights[:, open_draws], labels[:, open_draws]
-        gradient = full.T @ (w * (y - chance)) - penalty[:, None] * beta[:, open_draws]
+        gradient = rows.T @ (w * (y - chance)) - penalty[:, None] * beta[:, open_draws]
         size = np.abs(gradient).max(axis=0) / n
         going, growing = size > TOLERANCE, size > 2.0 * last[open_draws]
         last[open_draws] = size
         if growing.any():  # the mean curvature is too far from this draw's own
             for draw in open_draws[going & growing]:
-                beta[:, draw] = _newton(full, labels[:, draw], weights[:, draw], penalty)
+                beta[:, draw] = _newton(rows, labels[:, draw], weights[:, draw], penalty)
             going &= ~growing
         if not going.any():
             break
         curvature = (w * chance * (1 - chance))[:, going].mean(axis=1)
-        hessian = (full * curvature[:, None]).T @ full + np.diag(penalty)
+        hessian = _weighed_products(rows, curvature) + np.diag(penalty)
         hessian[-1, -1] += 1e-9
         open_draws, gradient = open_draws[going], gradient[:, going]
         beta[:, open_draws] += np.linalg.solve(hessian, gradient)
     else:
         for draw in open_draws:
-            beta[:, draw] = _newton(full, labels[:, draw], weights[:, draw], penalty)
+            beta[:, draw] = _newton(rows, labels[:, draw], weights[:, draw], penalty)
     return beta
 
 
-def _newton(full: np.ndarray, y: np.ndarray, w: np.ndarray, penalty: np.ndarray) -> np.ndarray:
+def _weighed_products(rows: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Sum of the weighed outer products of rows, shape (f + 1, f + 1)."""
+    found = np.zeros((rows.shape[1], rows.shape[1]))
+    for first in range(0, len(rows), ROWS_AT_ONCE):
+        part = slice(first, first + ROWS_AT_ONCE)
+        found += (rows[part] * weights[part, None]).T @ rows[part]
+    return found
+
+
+def _newton(rows: np.ndarray, y: np.ndarray, w: np.ndarray, penalty: np.ndarray) -> np.ndarray:
     """One draw by Newton's method with step halving."""
 
     def loss(beta: np.ndarray) -> float:
-        eta = full @ beta
+        eta = rows @ beta
         return float(w @ (np.logaddexp(0.0, eta) - y * eta) + 0.5 * penalty @ beta**2)
 
-    beta = np.zeros(full.shape[1])
+    beta = np.zeros(rows.shape[1])
     now = loss(beta)
     for _ in range(MOST_STEPS):
-        chance = expit(full @ beta)
-        gradient = full.T @ (w * (y - chance)) - penalty * beta
+        chance = expit(rows @ beta)
+        gradient = rows.T @ (w * (y - chance)) - penalty * beta
         if np.abs(gradient).max() <= TOLERANCE * len(y):
             break
-        hessian = (full * (w * chance * (1 - chance))[:, None]).T @ full + np.diag(penalty)
+        hessian = _weighed_products(rows, w * chance * (1 - chance)) + np.diag(penalty)
         hessian[-1, -1] += 1e-9
         step, scale = np.linalg.solve(hessian, gradient), 1.0
         while (tried := loss(beta + scale * step)) > now and scale > 1e-6:
@@ -121,8 +132,8 @@ def expit(logits: np.ndarray) -> np.ndarray:
     return 0.5 * (1.0 + np.tanh(0.5 * logits))
 
 
-def fold_rows(features: np.ndarray, training: np.ndarray) -> np.ndarray:
-    """Standardise all rows by the training rows' mean and deviation; a column that does not vary becomes 0.
+def fold_rows(features: np.ndarray, training: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Standardise rows by the training rows' mean and deviation; a column that does not vary there becomes 0.
 
     Parameters
     ----------
@@ -131,16 +142,50 @@ def fold_rows(features: np.ndarray, training: np.ndarray) -> np.ndarray:
 
     Returns
     -------
-    np.ndarray [shape=(n, f)]
+    tuple of np.ndarray [shape=(n_training, f + 1)] and [shape=(n - n_training, f + 1)]
+        Training rows and the others, each with a column of ones last, for the intercept.
     """
-    known = features[training]
-    mean, spread = known.mean(axis=0), known.std(axis=0)
-    del known
-    varies = spread > 1e-6 * np.maximum(1.0, np.abs(mean))
-    rows = features - mean  # in place from here on: a matrix of every feature of many clips is large
-    rows /= np.where(varies, spread, 1.0)
-    rows[:, ~varies] = 0.0
+    known, others = (with_ones(features[rows]) for rows in (training, ~training))
+    mean, scale = standardise(known[:, :-1])
+    others[:, :-1] -= mean
+    others[:, :-1] /= scale
+    return known, others
+
+
+def with_ones(features: np.ndarray) -> np.ndarray:
+    """Copy features [shape=(n, f)], with a column of ones last, for the intercept."""
+    rows = np.ones((len(features), features.shape[1] + 1))
+    rows[:, :-1] = features
     return rows
+
+
+def standardised(features: np.ndarray) -> np.ndarray:
+    """Copy features [shape=(n, f)] as `standardise` changes them."""
+    rows = np.array(features, dtype=float)
+    standardise(rows)
+    return rows
+
+
+def standardise(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Standardise rows in place by their own mean and deviation; a column that does not vary becomes 0.
+
+    Stored float32 numbers repeat to about 1e-7; a column that varies by less than 1e-6 holds rounding, not signal.
+
+    Parameters
+    ----------
+    rows : np.ndarray [shape=(n, f)]
+
+    Returns
+    -------
+    tuple of np.ndarray [shape=(f,)]
+        What was taken off each column, and what it was divided by: infinity where it does not vary.
+    """
+    mean = rows.mean(axis=0)
+    rows -= mean
+    spread = np.sqrt(np.einsum("ij,ij->j", rows, rows) / len(rows))
+    scale = np.where(spread > 1e-6 * np.maximum(1.0, np.abs(mean)), spread, np.inf)
+    rows /= scale
+    return mean, scale
 
 
 def out_of_fold_draws(
@@ -173,13 +218,12 @@ def out_of_fold_draws(
     weights = np.broadcast_to(weights, labels.shape)
     for index, fold in enumerate(np.unique(folds)):
         training = folds != fold
-        rows = fold_rows(features, training)
+        known, others = fold_rows(features, training)
         y = labels[training]
         w = balanced(y, weights[training])
         both = (y == 1).any(axis=0) & (y == 0).any(axis=0)
-        beta = fit_draws(rows[training], y[:, both], w[:, both], ridge, None if start is None else start[index])
-        eta = rows @ beta[:-1] + beta[-1]
-        logits[np.ix_(~training, both)] = np.round(eta[~training] - eta[training].mean(axis=0), 9)
+        beta = fit_draws(known, y[:, both], w[:, both], ridge, None if start is None else start[index])
+        logits[np.ix_(~training, both)] = np.round(others @ beta - known.mean(axis=0) @ beta, 9)
     return logits
 
 

@@ -80,7 +80,7 @@ def _fit_fold(training: np.ndarray, heldout: np.ndarray) -> dict[str, Any]:
     mean, spread = training.mean(axis=0), training.std(axis=0)
     scale = np.where(spread > 1e-9 * np.maximum(1.0, np.abs(mean)), spread, 1.0)
     rows = (training - mean) / scale
-    _, singular, directions = np.linalg.svd(rows, full_matrices=False)
+    _, singular, directions = np.linalg.svd(np.linalg.qr(rows, mode="r"), full_matrices=False)
     variances = singular**2 / len(rows)
     kept = min(COMPONENTS, max(1, len(rows) // 5), len(variances))
     rest = max(1e-3, float(variances[kept:].sum()) / max(1, rows.shape[1] - kept))

@@ -217,10 +217,11 @@ def true_auc(
     values = []
     for fold in np.unique(folds)[::2]:  # every second fold: the models differ little
         training = folds != fold
-        rows = fold_rows(np.vstack([indicators, fresh.indicators]), np.r_[training, np.zeros(len(fresh.labels), bool)])
         y = labels[training, None].astype(float)
-        beta = fit_draws(rows[: len(labels)][training], y, balanced(y, weights[training, None]))
-        score = rows[len(labels) :] @ beta[:-1, 0]
+        both = np.vstack([indicators[training], fresh.indicators])
+        known, new = fold_rows(both, np.arange(len(both)) < len(y))
+        beta = fit_draws(known, y, balanced(y, weights[training, None]))
+        score = new @ beta[:, 0]
         values.append(weighted_auc(fresh.labels, score, overlap if adjusted else np.ones(len(score))))
     return float(np.mean(values))
 
