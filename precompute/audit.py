@@ -84,6 +84,7 @@ def run(request: Request) -> Path:
         clip_table = clips_table(cohorts, features, hashes)
         folds = {str(name): attack.dataset_folds(part, request.seed) for name, part in clip_table.groupby("dataset")}
         add_membership(scores, folds, given)
+        heap.give_back()
         blind_table, blind_models = blind_baselines(cohorts, features, folds)
         del features  # they stand in the table
         heap.give_back()

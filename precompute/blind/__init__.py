@@ -16,6 +16,7 @@ from precompute.blind.metadata import METADATA, metadata_features
 from precompute.blind.text import vectorizer
 from precompute.blind.trees import trees_fold
 from precompute.clips import Clip
+from precompute.statistics.logistic import standardise
 from precompute.statistics.single_clip import fit_typicality
 
 VERSION = 2
@@ -226,22 +227,19 @@ def _joint_fold(
 ) -> _Fold:
     """Fit on standardised numbers beside TF-IDF."""
     from scipy.sparse import csr_matrix, hstack
-    from sklearn.preprocessing import StandardScaler
 
-    values = dense.to_numpy(float)
-    scaler = StandardScaler().fit(values[training])
+    rows = [np.array(dense.iloc[part], dtype=float) for part in (training, held)]
+    mean, scale = standardise(rows[0])
+    rows[1] = (rows[1] - mean) / scale
+    sparse = [csr_matrix(part) for part in rows]
+    del rows  # as large as the table
     names = list(dense.columns)
     vectors = vectorizer(texts[training])
     if vectors is not None:
         names += [f"text: {term}" for term in vectors.get_feature_names_out()]
-
-    def sparse(rows: np.ndarray) -> Any:
-        parts = [csr_matrix(scaler.transform(values[rows]))]
-        if vectors is not None:
-            parts.append(vectors.transform(texts[rows]))
-        return hstack(parts, format="csr")
-
-    logits, coef, _, _ = _sparse_logistic(sparse(training), labels[training], sparse(held))
+        for place, part in enumerate((training, held)):
+            sparse[place] = hstack([sparse[place], vectors.transform(texts[part])], format="csr")
+    logits, coef, _, _ = _sparse_logistic(sparse[0], labels[training], sparse[1])
     return logits, dict(zip(names, coef.tolist(), strict=True)), {}
 
 
