@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -56,14 +57,19 @@ class Dataset:
     clips : pd.DataFrame
         Rows of ``clips.parquet``, ordered by clip_id so that no number depends on the order of the rows.
     sample : Sample
-    weights : np.ndarray [shape=(n, draws)]
-        One set of resamples for all scores.
+    seed : int
+        Of the resamples.
     """
 
     name: str
     clips: pd.DataFrame
     sample: Sample
-    weights: np.ndarray
+    seed: int
+
+    @cached_property
+    def weights(self) -> np.ndarray:
+        """One set of resamples for all scores, shape (n, draws): drawn when first needed, for it is large."""
+        return cluster_bootstrap_weights(self.labels, self.units, seed=self.seed)
 
     @property
     def labels(self) -> np.ndarray:
@@ -162,7 +168,7 @@ def find(
 
 
 def dataset_of(name: str, clips: pd.DataFrame, seed: int) -> Dataset:
-    """Order a dataset's clips, find its units and folds, and draw its resamples."""
+    """Order a dataset's clips, find its units and folds."""
     part = clips[clips["dataset"] == name].drop_duplicates("clip_id").sort_values("clip_id").reset_index(drop=True)
     labels, design = part["label"].to_numpy(dtype=int), table_design(part)
     folds = attack.dataset_folds(part, seed).to_numpy()
@@ -170,8 +176,7 @@ def dataset_of(name: str, clips: pd.DataFrame, seed: int) -> Dataset:
     if design.n_groups and not design.nested:
         both = part.groupby("group")["label"].transform("nunique") == 2  # a group of one class permutes with the rest
         strata = np.where(both, np.unique(part["group"].astype(str), return_inverse=True)[1] + 1, 0)
-    weights = cluster_bootstrap_weights(labels, design.units, seed=seed)
-    return Dataset(name, part, Sample(labels, folds, design, strata), weights)
+    return Dataset(name, part, Sample(labels, folds, design, strata), seed)
 
 
 def blind_factors(data: Dataset, table: pd.DataFrame, seed: int) -> dict[str, float]:
@@ -182,7 +187,7 @@ def blind_factors(data: Dataset, table: pd.DataFrame, seed: int) -> dict[str, fl
     """
     factors = {}
     for family, columns in DENSE.items():
-        values = table[[name for name in columns if name in table]].to_numpy(dtype=float)
+        values = table[[name for name in columns if name in table]].to_numpy()
         if values.shape[1] and np.isfinite(values).all():
             sample = data.sample
             null = permutation_null(
