@@ -9,7 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from precompute.clips import InputError
+from precompute import heap
+
+heap.share()  # before numpy, whose threads settle how many heaps there are
+
+from precompute.clips import InputError  # noqa: E402
 
 if TYPE_CHECKING:
     from precompute.request import Request

@@ -56,7 +56,6 @@ def run(request: Request) -> Path:
         If a dataset, a target or a clip cannot be used.
     """
     began = time.monotonic()
-    heap.share()
     for name in [*request.names, *([request.asr_target] if request.asr_target else [])]:
         check_name(name)
     cohorts = cohorts_of(request)

@@ -22,7 +22,10 @@ def give_back() -> None:
 
 
 def share() -> None:
-    """Let all threads started from here on share one heap, for each of its own keeps what others could use."""
+    """Let all threads share one heap, for each of its own keeps what others could use.
+
+    It has to be called before a second thread has asked for memory, and numpy starts threads when it is imported.
+    """
     if set_option := getattr(ctypes.CDLL(None), "mallopt", None):  # only glibc has it
         set_option(M_ARENA_MAX, 1)
 

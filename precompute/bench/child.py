@@ -10,9 +10,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-from precompute.bench.machine import peak_memory_mb
-from precompute.bench.timing import processor_seconds
-from precompute.clips import InputError
+from precompute import heap
+
+heap.share()  # as `precompute.__main__` does
+
+from precompute.bench.machine import peak_memory_mb  # noqa: E402
+from precompute.bench.timing import processor_seconds  # noqa: E402
+from precompute.clips import InputError  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
 
