@@ -124,6 +124,7 @@ def score_clips(
     for chunk in ahead(_Chunk.made_ready(scorer, part, studio) for scorer, part in chunks):
         yield from _score_chunk(chunk, studio, size)
         done += len(chunk.clips)
+        del chunk  # before the next but one is read: audio of two at once is enough
         if done >= CLEARED_AFTER:
             heap.give_back()
             done = 0
