@@ -14,6 +14,7 @@ from itertools import product
 import numpy as np
 import pandas as pd
 
+from precompute.statistics.directions import principal
 from precompute.statistics.logistic import balanced, expit, fit_draws, fold_rows, out_of_fold_draws, standardised
 
 COMPONENTS = 20
@@ -115,8 +116,7 @@ def _directions(rows: np.ndarray) -> np.ndarray:
     """Principal components of standardised rows."""
     if not rows.shape[1]:
         return rows
-    # Of the rows' triangle, which has their directions: it is small, however many rows there are.
-    _, singular, directions = np.linalg.svd(np.linalg.qr(rows, mode="r"), full_matrices=False)
+    singular, directions = principal(rows)
     kept = int(min(COMPONENTS, (singular > 1e-9).sum()))
     return rows @ directions[:kept].T
 

@@ -441,7 +441,7 @@ def _units(part: pd.DataFrame, units: Mapping[str, pd.Series] | None) -> np.ndar
     if units is None:
         return np.arange(len(part))
     named = [f"{name} {units[name][clip]}" for name, clip in zip(part["dataset"], part["clip_id"], strict=True)]
-    return np.unique(named, return_inverse=True)[1]
+    return pd.factorize(np.array(named, dtype=object))[0]  # by appearance: resamples then need no sorting
 
 
 def _heatmap_cell(

@@ -90,9 +90,12 @@ def run(request: Request) -> Path:
         findings = evidence.find(clip_table, scores, blind_table, request.seed, given)
         heap.give_back()
         blind_table = add_adjustment(scores, blind_table, findings)
+        heap.give_back()
         models = results.build_models(scores, blind_models, folds, given)
         audit = describe(request, cohorts, targets, fingerprint, time.monotonic() - began)
         made = results.build_results(clip_table, scores, blind_table, audit, models, findings)
+        del findings
+        heap.give_back()
         write_bundle(
             request.out,
             audit=audit,
@@ -264,7 +267,7 @@ def blind_baselines(
     for cohort in tqdm(cohorts, desc="blind baselines", unit="dataset", disable=None):
         ids = [clip.clip_id for clip in cohort.clips]
         folds = fold_of[cohort.name].loc[ids].to_numpy()
-        table = features.loc[ids].reset_index(drop=True)
+        table = features.reindex(ids).reset_index(drop=True)  # no copy where it is all of them
         texts = [clip.text or "" for clip in cohort.clips]
         fitted = blind.blind_scores(table, texts, cohort.label_array, folds)
         keys = pd.DataFrame({"clip_id": ids, "dataset": cohort.name, "label": cohort.labels, "fold": folds})

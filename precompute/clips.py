@@ -23,7 +23,7 @@ class InputError(ValueError):
     """Something the user gave cannot be used; the message is one sentence that says what and why."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # a list of many clips is held throughout
 class Clip:
     """One recording, or a span of one, with what is known about it.
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from precompute import attack
+from precompute import attack, heap
 from precompute.adjustment import covariates, matched_pairs
 from precompute.blind import DENSE, FAMILIES
 from precompute.headline import Headline, Overlap, Sample, find_headline, find_overlap, given_headline
@@ -153,6 +153,7 @@ def find(
             )
             found.datasets[data.name] = data
             found.overlaps[data.name] = find_overlap(data.sample, covariates(table, texts, groups), seed=seed)
+            heap.give_back()
             found.factors[data.name] = blind_factors(data, table, seed)
             for target in part["target"]:
                 cell = scores.cells(str(name), target)[ORIGINAL]
@@ -296,6 +297,8 @@ def grouping_rows(data: Dataset, name: str, features: np.ndarray) -> list[dict[s
         One row; none where under two groups are known. A random AUC above the grouped one is what speakers give away.
     """
     usable = np.isfinite(features).all(axis=1)
+    if not usable.all():  # a copy of what may be large
+        features = features[usable]
     labels, ids = data.labels[usable], data.clips["clip_id"][usable].tolist()
     groups = data.clips["group"][usable] if "group" in data.clips else pd.Series(dtype=object)
     groups = groups.where(groups.notna(), pd.Series(ids, index=groups.index)) if groups.notna().any() else groups
@@ -305,7 +308,7 @@ def grouping_rows(data: Dataset, name: str, features: np.ndarray) -> list[dict[s
     values = {}
     for kind, kept in (("random", None), ("grouped", units)):
         folds = attack.assign_folds(ids, labels, units=kept)
-        values[kind] = attack.apply_folds(attack.fit_folds(features[usable], labels, folds), features[usable], folds)
+        values[kind] = attack.apply_folds(attack.fit_folds(features, labels, folds), features, folds)
     found = {kind: trained_estimate(labels, score, data.units[usable]) for kind, score in values.items()}
     return [
         {

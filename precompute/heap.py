@@ -12,6 +12,12 @@ import sys
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
 """Options of glibc's ``mallopt``, by their numbers in ``malloc.h``."""
 
+LARGE = 2**20
+"""Bytes of an array from which it has memory of its own, which goes back to the system with it."""
+
+FREE_AT_END = 2**23
+"""Freed bytes at the end of the heap that are kept for what comes next."""
+
 
 def give_back() -> None:
     """Give freed memory back to the system, from the middle of heaps too; it takes some milliseconds."""
@@ -22,12 +28,16 @@ def give_back() -> None:
 
 
 def share() -> None:
-    """Let all threads share one heap, for each of its own keeps what others could use.
+    """Let all threads share one heap, for each of its own keeps what others could use, and keep large arrays out of it.
+
+    By itself glibc puts arrays of up to 32 MB into the heap once it has seen some freed, and they leave holes.
 
     It has to be called before a second thread has asked for memory, and numpy starts threads when it is imported.
     """
     if set_option := getattr(ctypes.CDLL(None), "mallopt", None):  # only glibc has it
         set_option(M_ARENA_MAX, 1)
+        set_option(M_MMAP_THRESHOLD, LARGE)
+        set_option(M_TRIM_THRESHOLD, FREE_AT_END)
 
 
 def keep(most: int) -> None:

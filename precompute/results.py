@@ -39,7 +39,7 @@ NOT_SCORED = "given text not scored"
 SPEECHLESS = ("silence", "silence_fixed", "noise", "noise_fixed")
 """Conditions in which there is nothing to read; whether the target can read is judged on the original there."""
 
-VERSION = 4
+VERSION = 5
 """Raised when the same scores would give other tables."""
 
 TABLES = (
@@ -117,6 +117,7 @@ def build_results(
         tables["pairs"] += evidence.pair_rows(data, overlap)
         dense = [name for names in DENSE.values() for name in names if name in blind]
         tables["grouping"] += evidence.grouping_rows(data, "blind features", data.matrix(rows, dense))
+        del rows  # as large as the table
         by_target = {
             t: scores_of(scores).cells(dataset, t) for dataset, t in scores_of(scores).pairs() if dataset == name
         }
@@ -206,7 +207,7 @@ def _blind_row(dataset: str, family: str, found: Estimate, top: Sequence[Mapping
 def _property_rows(data: Dataset, blind: pd.DataFrame) -> list[dict[str, Any]]:
     """Which property of the clips separates the classes, each on its own."""
     columns = [name for name in blind if str(name).startswith(("metadata.", "acoustic.", "fingerprint."))]
-    table = pd.DataFrame(data.matrix(blind, columns), columns=columns)
+    table = blind.set_index("clip_id")[columns].reindex(data.clips["clip_id"])
     return [{"dataset": data.name, **row} for row in separating_properties(table, data.labels, columns)]
 
 

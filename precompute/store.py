@@ -30,7 +30,7 @@ from precompute.clips import InputError
 LAYOUT = 2
 """Part of every key: raised when rows are laid out in another way, so that older rows are not found."""
 
-CACHED_PAGES = 2**11
+CACHED_PAGES = 2**9
 """Pages of 4 kB of the database that SQLite keeps in memory: rows are looked up once."""
 
 Value = Mapping[str, np.ndarray | str]

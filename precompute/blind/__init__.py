@@ -32,6 +32,7 @@ UPLOAD_FEATURES = (*ACOUSTIC, "metadata.duration_s")
 """All that is known of an uploaded clip: its sound and its length, neither transcript nor format."""
 
 TOP = 12
+ROWS_AT_ONCE = 4096
 SVD_COMPONENTS = 20
 
 
@@ -226,21 +227,28 @@ def _joint_fold(
     dense: pd.DataFrame, texts: np.ndarray, labels: np.ndarray, training: np.ndarray, held: np.ndarray
 ) -> _Fold:
     """Fit on standardised numbers beside TF-IDF."""
-    from scipy.sparse import csr_matrix, hstack
-
     rows = [np.array(dense.iloc[part], dtype=float) for part in (training, held)]
     mean, scale = standardise(rows[0])
     rows[1] = (rows[1] - mean) / scale
-    sparse = [csr_matrix(part) for part in rows]
-    del rows  # as large as the table
     names = list(dense.columns)
     vectors = vectorizer(texts[training])
     if vectors is not None:
         names += [f"text: {term}" for term in vectors.get_feature_names_out()]
-        for place, part in enumerate((training, held)):
-            sparse[place] = hstack([sparse[place], vectors.transform(texts[part])], format="csr")
+    sparse = [_beside(rows.pop(0), texts[part], vectors) for part in (training, held)]
     logits, coef, _, _ = _sparse_logistic(sparse[0], labels[training], sparse[1])
     return logits, dict(zip(names, coef.tolist(), strict=True)), {}
+
+
+def _beside(numbers: np.ndarray, texts: np.ndarray, vectors: Any) -> Any:
+    """Put numbers [shape=(n, f)] and TF-IDF into one sparse matrix, some rows at a time: scipy copies what it joins."""
+    from scipy.sparse import csr_matrix, hstack, vstack
+
+    parts = []
+    for first in range(0, len(numbers), ROWS_AT_ONCE):
+        part = slice(first, first + ROWS_AT_ONCE)
+        words = [] if vectors is None else [vectors.transform(texts[part])]
+        parts.append(hstack([csr_matrix(numbers[part]), *words], format="csr"))
+    return vstack(parts, format="csr")
 
 
 def _boosted_fold(

@@ -99,20 +99,18 @@ def separating_properties(table: pd.DataFrame, labels: np.ndarray, columns: Sequ
     labels = np.asarray(labels)
     found, chances = [], []
     for name in columns:
-        values = table[name].to_numpy(dtype=float)
-        usable = np.isfinite(values)
-        member, other = values[usable & (labels == 1)], values[usable & (labels == 0)]
+        values, known, member, other = _finite(table[name], labels)
         if not (len(member) and len(other)):
             continue
         constant = member.min() == member.max() == other.min() == other.max()
         chances.append(1.0 if constant else float(mannwhitneyu(member, other, method="asymptotic").pvalue))
-        found.append((name, auc(labels[usable], values[usable]), values, member, other))
+        found.append((name, auc(known, values)))
     adjusted = false_discovery_control(chances) if chances else []
     rows = []
     for position in sorted(range(len(found)), key=lambda i: -abs(found[i][1] - 0.5))[:PROPERTIES]:
-        name, value, values, member, other = found[position]
-        usable = np.isfinite(values)
-        low, high = interval(value, delong(labels[usable], values[usable]).se, len(member), len(other))
+        name, value = found[position]
+        values, known, member, other = _finite(table[name], labels)
+        low, high = interval(value, delong(known, values).se, len(member), len(other))
         text, unit = words(name)
         rows.append(
             {
@@ -130,3 +128,11 @@ def separating_properties(table: pd.DataFrame, labels: np.ndarray, columns: Sequ
             }
         )
     return rows
+
+
+def _finite(column: pd.Series, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Give the finite values of a column, their labels, and the values of members and of non-members."""
+    values = column.to_numpy(dtype=float)
+    usable = np.isfinite(values)
+    values, known = values[usable], labels[usable]
+    return values, known, values[known == 1], values[known == 0]

@@ -10,7 +10,10 @@ TOLERANCE = 1e-5
 MOST_STEPS = 100
 
 ROWS_AT_ONCE = 4096
-"""Clips whose part of a curvature is worked out together: a matrix of every feature of many clips is large."""
+"""Clips whose part of a slope or curvature is worked out together: a matrix of many clips is large."""
+
+NUMBERS = 2**17
+"""Clips times draws that are sorted at once."""
 
 
 def balanced(labels: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -25,12 +28,15 @@ def balanced(labels: np.ndarray, weights: np.ndarray) -> np.ndarray:
     np.ndarray
         Same shape; each column sums to n where both classes have weight.
     """
-    n = len(labels)
-    member = np.where(labels == 1, weights, 0.0)
-    other = weights - member
-    totals = member.sum(axis=0), other.sum(axis=0)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.nan_to_num(n / 2 * (member / totals[0] + other / totals[1]))
+    total, of_members = weights.sum(axis=0), np.where(labels == 1, weights, 0.0).sum(axis=0)
+    both = (of_members > 0) & (of_members < total)
+    shares = (
+        np.divide(len(labels) / 2, part, out=np.zeros(np.shape(part)), where=both)
+        for part in (of_members, total - of_members)
+    )
+    found = np.where(labels == 1, *shares)
+    found *= weights
+    return found
 
 
 def fit_draws(
@@ -71,10 +77,9 @@ def fit_draws(
     weights = np.broadcast_to(weights, labels.shape)
     open_draws = np.arange(draws)
     last = np.full(draws, np.inf)
-    for _ in range(MOST_STEPS):
-        chance = expit(rows @ beta[:, open_draws])
-        w, y = weights[:, open_draws], labels[:, open_draws]
-        gradient = rows.T @ (w * (y - chance)) - penalty[:, None] * beta[:, open_draws]
+    for _ in range(MOST_STEPS if draws else 0):
+        gradient, curvature = _slopes(rows, labels, weights, beta, open_draws)
+        gradient -= penalty[:, None] * beta[:, open_draws]
         size = np.abs(gradient).max(axis=0) / n
         going, growing = size > TOLERANCE, size > 2.0 * last[open_draws]
         last[open_draws] = size
@@ -84,7 +89,6 @@ def fit_draws(
             going &= ~growing
         if not going.any():
             break
-        curvature = (w * chance * (1 - chance))[:, going].mean(axis=1)
         hessian = _weighed_products(rows, curvature) + np.diag(penalty)
         hessian[-1, -1] += 1e-9
         open_draws, gradient = open_draws[going], gradient[:, going]
@@ -93,6 +97,19 @@ def fit_draws(
         for draw in open_draws:
             beta[:, draw] = _newton(rows, labels[:, draw], weights[:, draw], penalty)
     return beta
+
+
+def _slopes(
+    rows: np.ndarray, labels: np.ndarray, weights: np.ndarray, beta: np.ndarray, draws: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Gradient of the log likelihood per draw, shape (f + 1, draws), and its mean curvature at each clip, (n,)."""
+    gradient, curvature = np.zeros((rows.shape[1], len(draws))), np.empty(len(rows))
+    for first in range(0, len(rows), ROWS_AT_ONCE):
+        part = slice(first, first + ROWS_AT_ONCE)
+        chance, w = expit(rows[part] @ beta[:, draws]), weights[part][:, draws]
+        gradient += rows[part].T @ (w * (labels[part][:, draws] - chance))
+        curvature[part] = (w * chance * (1 - chance)).mean(axis=1)
+    return gradient, curvature
 
 
 def _weighed_products(rows: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -241,7 +258,13 @@ def weighted_aucs(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray) -
     np.ndarray [shape=(draws,)]
         NaN where a class has no weight.
     """
-    weights = np.broadcast_to(weights, labels.shape)
+    weights, step = np.broadcast_to(weights, labels.shape), max(1, NUMBERS // max(1, len(labels)))
+    draws = [slice(first, first + step) for first in range(0, labels.shape[1], step)]
+    return np.concatenate([np.zeros(0), *(_aucs(labels[:, at], scores[:, at], weights[:, at]) for at in draws)])
+
+
+def _aucs(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """`weighted_aucs` of a few columns."""
     won = np.zeros(labels.shape[1])
     order = np.argsort(scores, axis=0, kind="stable")
     ranked = np.take_along_axis(scores, order, axis=0)

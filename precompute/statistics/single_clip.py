@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from precompute.statistics.directions import principal
+
 COMPONENTS = 20
 """Principal directions in which a clip may differ from its dataset; all others share one variance."""
 
@@ -72,15 +74,18 @@ def fit_typicality(features: np.ndarray, folds: np.ndarray) -> list[dict[str, An
     list of dict
         Per fold plain numbers: mean, scale, components, variances, rest and the held-out clips' distances.
     """
-    return [_fit_fold(features[folds != fold], features[folds == fold]) for fold in np.unique(folds)]
+    return [_fit_fold(features, folds != fold) for fold in np.unique(folds)]
 
 
-def _fit_fold(training: np.ndarray, heldout: np.ndarray) -> dict[str, Any]:
-    """One fold of `fit_typicality`."""
-    mean, spread = training.mean(axis=0), training.std(axis=0)
+def _fit_fold(features: np.ndarray, training: np.ndarray) -> dict[str, Any]:
+    """One fold of `fit_typicality`; all of a dataset's features are large, and are copied once."""
+    rows = features[training]
+    mean = rows.mean(axis=0)
+    rows -= mean
+    spread = np.sqrt(np.einsum("ij,ij->j", rows, rows) / len(rows))
     scale = np.where(spread > 1e-9 * np.maximum(1.0, np.abs(mean)), spread, 1.0)
-    rows = (training - mean) / scale
-    _, singular, directions = np.linalg.svd(np.linalg.qr(rows, mode="r"), full_matrices=False)
+    rows /= scale
+    singular, directions = principal(rows)
     variances = singular**2 / len(rows)
     kept = min(COMPONENTS, max(1, len(rows) // 5), len(variances))
     rest = max(1e-3, float(variances[kept:].sum()) / max(1, rows.shape[1] - kept))
@@ -92,7 +97,7 @@ def _fit_fold(training: np.ndarray, heldout: np.ndarray) -> dict[str, Any]:
         "variances": np.maximum(variances[:kept], rest).tolist(),
         "rest": rest,
     }
-    return {**model, "heldout": typicality_distance(model, heldout).tolist()}
+    return {**model, "heldout": typicality_distance(model, features[~training]).tolist()}
 
 
 def typicality_distance(model: Mapping[str, Any], features: np.ndarray) -> np.ndarray:
