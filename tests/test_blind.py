@@ -9,6 +9,7 @@ import soundfile
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 
+from precompute import blind
 from precompute.attack import assign_folds
 from precompute.blind import ACOUSTIC, FAMILIES, METADATA, BlindFit, blind_scores, features
 from precompute.blind.acoustic import acoustic_features
@@ -135,6 +136,15 @@ def test_without_transcripts_there_is_no_text_family_and_the_others_stand():
     assert fit.scores["text_score"].isna().all()
     assert fit.scores[["metadata_score", "acoustic_score", "joint_score", "boosted_score"]].notna().all(axis=None)
     assert fit.models["text"]["folds"] == []
+
+
+@pytest.mark.parametrize("texts", [True, False])
+def test_numbers_and_words_joined_some_rows_at_a_time_are_the_very_same(texts, monkeypatch):
+    _, _, whole = fitted(n=12, texts=texts)
+    monkeypatch.setattr(blind, "ROWS_AT_ONCE", 5)
+    _, _, parts = fitted(n=12, texts=texts)
+    pd.testing.assert_frame_equal(parts.scores, whole.scores)
+    assert parts.top == whole.top
 
 
 def test_words_of_held_out_clips_are_not_in_their_folds_vocabulary():

@@ -220,6 +220,16 @@ def test_weights_may_be_shared_by_all_draws():
     )
 
 
+def test_aucs_of_a_few_draws_at_a_time_are_the_same(monkeypatch):
+    rng = np.random.default_rng(6)
+    labels = (rng.random((50, 9)) < 0.5).astype(float)
+    scores, weights = rng.standard_normal((50, 9)).round(1), rng.uniform(size=(50, 9))
+    whole = weighted_aucs(labels, scores, weights)
+    for numbers in (1, 2 * 50, 4 * 50):
+        monkeypatch.setattr(logistic, "NUMBERS", numbers)
+        np.testing.assert_allclose(weighted_aucs(labels, scores, weights), whole, rtol=1e-13)
+
+
 def test_a_class_without_weight_has_no_auc():
     labels = np.array([[1.0, 1.0], [1.0, 1.0], [1.0, 0.0]])
     found = weighted_aucs(labels, np.arange(6.0).reshape(3, 2), np.ones((3, 1)))

@@ -26,6 +26,7 @@ def principal(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """
     triangle = np.zeros((0, rows.shape[1]))
     for first in range(0, len(rows), ROWS_AT_ONCE):
-        triangle = np.linalg.qr(np.vstack([triangle, rows[first : first + ROWS_AT_ONCE]]), mode="r")
+        part = np.vstack([triangle, rows[first : first + ROWS_AT_ONCE]])
+        triangle = np.asarray(np.linalg.qr(part, mode="r"))
     _, singular, directions = np.linalg.svd(triangle, full_matrices=False)
     return singular, directions

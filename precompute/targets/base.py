@@ -41,7 +41,7 @@ READ_AT_ONCE = 32
 """Inputs read together; a larger batch is put together from them, the padding of each part being its own."""
 LEAVE_AT = 0.75
 """Share of the rows of a batch still being written at which finished ones leave it: leaving copies the whole cache."""
-PAIRS_KEPT = 2**15
+PAIRS_KEPT = 2**12
 """Short runs of tokens whose text is remembered."""
 PREFILL_BYTES = 2**28
 """Memory for the read-in inputs kept between calls: several texts are scored under one audio."""
