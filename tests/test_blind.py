@@ -9,13 +9,13 @@ import soundfile
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 
-from precompute import blind
 from precompute.attack import assign_folds
 from precompute.blind import ACOUSTIC, FAMILIES, METADATA, BlindFit, blind_scores, features
 from precompute.blind.acoustic import acoustic_features
 from precompute.blind.fingerprint import FINGERPRINT
 from precompute.blind.text import terms, text_logit, vocabulary
 from precompute.clips import Clip, InputError, resample
+from precompute.statistics import rows
 from precompute.statistics.roc import auc
 from tests.fake_scores import FakeDataset, fake_clips, fake_features
 
@@ -141,7 +141,7 @@ def test_without_transcripts_there_is_no_text_family_and_the_others_stand():
 @pytest.mark.parametrize("texts", [True, False])
 def test_numbers_and_words_joined_some_rows_at_a_time_are_the_very_same(texts, monkeypatch):
     _, _, whole = fitted(n=12, texts=texts)
-    monkeypatch.setattr(blind, "ROWS_AT_ONCE", 5)
+    monkeypatch.setattr(rows, "ROWS_AT_ONCE", 5)
     _, _, parts = fitted(n=12, texts=texts)
     pd.testing.assert_frame_equal(parts.scores, whole.scores)
     assert parts.top == whole.top

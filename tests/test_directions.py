@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.decomposition import PCA
 
-from precompute.statistics import directions
+from precompute.statistics import rows as parts
 from precompute.statistics.directions import principal
 
 
@@ -24,7 +24,7 @@ def test_directions_are_scikit_learns_up_to_sign(rows):
 @pytest.mark.parametrize("at_once", [1, 7, 299])
 def test_parts_of_any_size_give_the_same(rows, at_once, monkeypatch):
     whole = principal(rows)
-    monkeypatch.setattr(directions, "ROWS_AT_ONCE", at_once)
+    monkeypatch.setattr(parts, "ROWS_AT_ONCE", at_once)
     singular, found = principal(rows)
     np.testing.assert_allclose(singular, whole[0], rtol=1e-10)
     np.testing.assert_allclose(np.abs(found), np.abs(whole[1]), atol=1e-9)
@@ -44,7 +44,7 @@ def test_no_more_rows_than_a_part_are_decomposed_at_once(rows, monkeypatch):
         seen.append(len(matrix))
         return original(matrix, mode=mode)
 
-    monkeypatch.setattr(directions, "ROWS_AT_ONCE", 20)
+    monkeypatch.setattr(parts, "ROWS_AT_ONCE", 20)
     monkeypatch.setattr(np.linalg, "qr", noted)
     principal(rows)
     assert max(seen) <= 20 + rows.shape[1] and len(seen) == 15

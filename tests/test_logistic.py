@@ -7,6 +7,7 @@ from sklearn.metrics import roc_auc_score
 
 from precompute import attack
 from precompute.statistics import logistic
+from precompute.statistics import rows as parts
 from precompute.statistics.logistic import (
     balanced,
     fit_draws,
@@ -150,7 +151,7 @@ def test_rows_are_standardised_by_the_training_rows_and_rounding_is_no_feature()
 def test_a_curvature_in_parts_is_that_of_all_rows(exact, monkeypatch):
     rows, labels, weights = drawn()
     whole = fit_draws(with_ones(rows), labels, weights)
-    monkeypatch.setattr(logistic, "ROWS_AT_ONCE", 64)
+    monkeypatch.setattr(parts, "ROWS_AT_ONCE", 64)
     np.testing.assert_allclose(fit_draws(with_ones(rows), labels, weights), whole, atol=1e-9)
 
 

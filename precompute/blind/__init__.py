@@ -17,6 +17,7 @@ from precompute.blind.text import vectorizer
 from precompute.blind.trees import trees_fold
 from precompute.clips import Clip
 from precompute.statistics.logistic import standardise
+from precompute.statistics.rows import row_parts
 from precompute.statistics.single_clip import fit_typicality
 
 VERSION = 2
@@ -32,7 +33,6 @@ UPLOAD_FEATURES = (*ACOUSTIC, "metadata.duration_s")
 """All that is known of an uploaded clip: its sound and its length, neither transcript nor format."""
 
 TOP = 12
-ROWS_AT_ONCE = 4096
 SVD_COMPONENTS = 20
 
 
@@ -244,8 +244,7 @@ def _beside(numbers: np.ndarray, texts: np.ndarray, vectors: Any) -> Any:
     from scipy.sparse import csr_matrix, hstack, vstack
 
     parts = []
-    for first in range(0, len(numbers), ROWS_AT_ONCE):
-        part = slice(first, first + ROWS_AT_ONCE)
+    for part in row_parts(len(numbers)):
         words = [] if vectors is None else [vectors.transform(texts[part])]
         parts.append(hstack([csr_matrix(numbers[part]), *words], format="csr"))
     return vstack(parts, format="csr")

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-ROWS_AT_ONCE = 4096
-"""Rows that are taken into the triangle together."""
+from precompute.statistics.rows import row_parts
 
 
 def principal(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -25,8 +24,7 @@ def principal(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         k is the smaller of n and f; the largest value comes first.
     """
     triangle = np.zeros((0, rows.shape[1]))
-    for first in range(0, len(rows), ROWS_AT_ONCE):
-        part = np.vstack([triangle, rows[first : first + ROWS_AT_ONCE]])
-        triangle = np.asarray(np.linalg.qr(part, mode="r"))
+    for part in row_parts(len(rows)):
+        triangle = np.asarray(np.linalg.qr(np.vstack([triangle, rows[part]]), mode="r"))
     _, singular, directions = np.linalg.svd(triangle, full_matrices=False)
     return singular, directions

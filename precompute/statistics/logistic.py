@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from precompute.statistics.rows import row_parts
+
 TOLERANCE = 1e-5
 """Largest gradient entry, per clip, at which a fit counts as converged."""
 
 MOST_STEPS = 100
-
-ROWS_AT_ONCE = 4096
-"""Clips whose part of a slope or curvature is worked out together: a matrix of many clips is large."""
 
 NUMBERS = 2**17
 """Clips times draws that are sorted at once."""
@@ -104,8 +103,7 @@ def _slopes(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Gradient of the log likelihood per draw, shape (f + 1, draws), and its mean curvature at each clip, (n,)."""
     gradient, curvature = np.zeros((rows.shape[1], len(draws))), np.empty(len(rows))
-    for first in range(0, len(rows), ROWS_AT_ONCE):
-        part = slice(first, first + ROWS_AT_ONCE)
+    for part in row_parts(len(rows)):
         chance, w = expit(rows[part] @ beta[:, draws]), weights[part][:, draws]
         gradient += rows[part].T @ (w * (labels[part][:, draws] - chance))
         curvature[part] = (w * chance * (1 - chance)).mean(axis=1)
@@ -115,8 +113,7 @@ def _slopes(
 def _weighed_products(rows: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Sum of the weighed outer products of rows, shape (f + 1, f + 1)."""
     found = np.zeros((rows.shape[1], rows.shape[1]))
-    for first in range(0, len(rows), ROWS_AT_ONCE):
-        part = slice(first, first + ROWS_AT_ONCE)
+    for part in row_parts(len(rows)):
         found += (rows[part] * weights[part, None]).T @ rows[part]
     return found
 
