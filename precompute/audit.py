@@ -92,6 +92,7 @@ def run(request: Request) -> Path:
         blind_table = add_adjustment(scores, blind_table, findings)
         heap.give_back()
         models = results.build_models(scores, blind_models, folds, given)
+        heap.give_back()
         audit = describe(request, cohorts, targets, fingerprint, time.monotonic() - began)
         made = results.build_results(clip_table, scores, blind_table, audit, models, findings)
         del findings

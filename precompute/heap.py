@@ -7,6 +7,7 @@ clips hold all of the chunk's memory behind them, and a process that works for a
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
@@ -32,8 +33,11 @@ def share() -> None:
 
     By itself glibc puts arrays of up to 32 MB into the heap once it has seen some freed, and they leave holes.
 
+    torch asks for pages of 2 MB where the system has them: half as many are then handed out, and zeroed, one by one.
+
     It has to be called before a second thread has asked for memory, and numpy starts threads when it is imported.
     """
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # read by torch with its first tensor
     if set_option := getattr(ctypes.CDLL(None), "mallopt", None):  # only glibc has it
         set_option(M_ARENA_MAX, 1)
         set_option(M_MMAP_THRESHOLD, LARGE)

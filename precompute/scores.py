@@ -21,7 +21,7 @@ from precompute.rendered import rendered
 from precompute.scoring import stats_from_arrays, stats_to_arrays, under_protocol, wer
 from precompute.store import Store
 from precompute.targets.base import Target
-from precompute.work import BatchSize, Work, ahead, execute
+from precompute.work import BatchSize, Work, ahead, execute_together, side_by_side
 
 PROTOCOL_VERSION = 2
 """Part of every cache key: raised when the same inputs would give other numbers."""
@@ -30,7 +30,7 @@ PROTOCOL_VERSION = 2
 CHUNK_BYTES = 2**27
 """Audio of a chunk of clips, all its inputs together: what is held at once."""
 
-CHUNK_CLIPS = 512
+CHUNK_CLIPS = 256
 """Clips of a chunk at most: of short ones the texts weigh more than the audio."""
 
 CLEARED_AFTER = 256
@@ -390,7 +390,8 @@ class _Scorer:
         found = self.look_up(works)
         self.advance(sum(shared[key] for key in found))
         missing = {work.key: work for work in works if work.key not in found}
-        for done in ahead(execute(under_protocol(self.target, self.plan.protocol), missing.values(), size)):
+        targets = [under_protocol(one, self.plan.protocol) for one in side_by_side(self.target)]
+        for done in execute_together(targets, missing.values(), size):
             self.store.put_many({key: stats_to_arrays(stats) for key, stats in done.items()})
             found |= done
             self.advance(sum(shared[key] for key in done))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar, cast
@@ -14,12 +14,15 @@ import numpy as np
 from precompute.clips import SAMPLE_RATE, InputError, sound_id
 from precompute.indicators import TokenStats
 from precompute.targets.base import Target
-from precompute.targets.loading import SMALL
+from precompute.targets.loading import is_small
 
 T = TypeVar("T")
 
 FIRST_ROWS = 128
-"""Clips of a first batch where no size is given: a GPU says when they are too many, and a small model needs little."""
+"""Clips of a first batch on a GPU where no size is given: it says when they are too many."""
+
+SMALL_ROWS = 64
+"""The same for a small model on a CPU: twice as many are no faster there, and several batches are under way at once."""
 
 CAUTIOUS_ROWS = 16
 """The same for a large model on a CPU, where the system ends a process that wants too much, and for an endpoint."""
@@ -100,8 +103,9 @@ class BatchSize:
         if asked is not None:
             return cls(asked, fixed=True)
         model = getattr(target, "model", None)
-        safe = model is not None and (model.device.type == "cuda" or model.num_parameters() < SMALL)
-        return cls(FIRST_ROWS if safe else CAUTIOUS_ROWS)
+        if model is not None and model.device.type == "cuda":
+            return cls(FIRST_ROWS)
+        return cls(SMALL_ROWS if model is not None and is_small(model) else CAUTIOUS_ROWS)
 
     def shrink(self, failed: int) -> None:
         """Note that `failed` clips were too many."""
@@ -113,6 +117,33 @@ class BatchSize:
             self.rows = min(MOST_ROWS, 2 * self.rows)
 
 
+class Waiting:
+    """What is yet to be read, given out in batches; several threads may ask.
+
+    Parameters
+    ----------
+    works : iterable of Work
+        All are held at once, to be sorted.
+    """
+
+    def __init__(self, works: Iterable[Work]) -> None:
+        self._left = heard_once(works)
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._left)
+
+    def take(self, rows: int) -> list[Heard]:
+        """Take the next batch of at most so many rows; see `next_batch`."""
+        with self._lock:
+            batch, self._left = next_batch(self._left, rows)
+        return batch
+
+    def coming(self, rows: int) -> list[Heard]:
+        """Say what `take` would give."""
+        return next_batch(self._left, rows)[0]
+
+
 def execute(target: Target, works: Iterable[Work], size: BatchSize | None = None) -> Iterator[dict[str, TokenStats]]:
     """Do works in batches of like length; each distinct audio is read once for all that is asked about it.
 
@@ -120,7 +151,6 @@ def execute(target: Target, works: Iterable[Work], size: BatchSize | None = None
     ----------
     target : Target
     works : iterable of Work
-        All are held at once, to be sorted.
     size : BatchSize or None
         Changed in place as the memory tells.
 
@@ -134,36 +164,89 @@ def execute(target: Target, works: Iterable[Work], size: BatchSize | None = None
     InputError
         If one clip alone needs more memory than there is.
     """
-    size = size or BatchSize()
-    waiting = heard_once(works)
-    _prepare(target, next_batch(waiting, size.rows)[0])
-    while waiting:
-        batch, waiting = next_batch(waiting, size.rows)
-        _prepare(target, next_batch(waiting, size.rows)[0])
-        done = _within_memory(target, batch, size)
-        size.grow(_peak_share(target) if len(batch) == size.rows else None)
-        _forget(target)  # nothing that was read is asked about again
-        yield done
+    size, waiting = size or BatchSize(), Waiting(works)
+    _prepare(target, waiting.coming(size.rows))
+    while batch := waiting.take(size.rows):
+        _prepare(target, waiting.coming(size.rows))
+        yield _done(target, batch, size)
 
 
-def ahead(results: Iterator[T]) -> Iterator[T]:
+def execute_together(
+    targets: Sequence[Target], works: Iterable[Work], size: BatchSize
+) -> Iterator[dict[str, TokenStats]]:
+    """Do works as `execute` does, ahead of whoever takes the results, on every core that is of use.
+
+    Parameters
+    ----------
+    targets : sequence of Target
+        One, or one target several times over, for a thread each.
+    works : iterable of Work
+    size : BatchSize
+
+    Yields
+    ------
+    dict of str to TokenStats
+    """
+    if len(targets) == 1:
+        yield from ahead(execute(targets[0], works, size))
+        return
+    waiting = Waiting(works)
+    rows = -(-len(waiting) // len(targets))  # few works are shared out too
+
+    def batches(target: Target) -> Iterator[dict[str, TokenStats]]:
+        while batch := waiting.take(min(size.rows, rows)):
+            yield _done(target, batch, size)
+
+    yield from ahead(*(batches(target) for target in targets))
+
+
+def side_by_side(target: Target) -> list[Target]:
+    """Give a target as often as it is of use at the same time, for `execute_together`; most are so once.
+
+    Parameters
+    ----------
+    target : Target
+
+    Returns
+    -------
+    list of Target
+    """
+    several = getattr(target, "side_by_side", None)
+    return [target] if several is None else several()
+
+
+def _done(target: Target, batch: list[Heard], size: BatchSize) -> dict[str, TokenStats]:
+    """Do a batch, and learn from the memory it took."""
+    done = _within_memory(target, batch, size)
+    size.grow(_peak_share(target) if len(batch) == size.rows else None)
+    _forget(target)  # nothing that was read is asked about again
+    return done
+
+
+def ahead(*results: Iterator[T]) -> Iterator[T]:
     """Let each result be made, in another thread, while the one before it is used.
 
     Parameters
     ----------
-    results : iterator
+    *results : iterator
+        One thread each.
 
     Yields
     ------
     object
-        The same results in the same order; an error comes where it was raised.
+        The same results, of each iterator in the same order; an error comes where it was raised.
     """
     end = object()
-    coming = _in_thread(partial(next, results, end))
-    while (result := coming.result()) is not end:
-        coming = _in_thread(partial(next, results, end))
-        yield cast(T, result)
-        del result  # it is used up: two at once are enough
+    coming = {_in_thread(partial(next, one, end)): one for one in results}
+    while coming:
+        future = next(iter(wait(coming, return_when=FIRST_COMPLETED).done))
+        one = coming.pop(future)
+        result = future.result()
+        del future  # what it holds is used up by the time the next is there: two at once are enough
+        if result is not end:
+            coming[_in_thread(partial(next, one, end))] = one
+            yield cast(T, result)
+        del result
 
 
 def _in_thread(call: Callable[[], T]) -> Future[T]:

@@ -2,6 +2,8 @@
 
 import copy
 import importlib
+import os
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -206,6 +208,39 @@ def test_earlier_batches_leave_no_trace_in_later_ones(builder, target, prompt, w
     assert largest_difference(written, target.generate(SOUNDS, prompt, STEPS)) < CLOSE
     repeated = target.generate([SOUNDS[1], SOUNDS[5], SOUNDS[1]], prompt, STEPS)
     assert largest_difference([written[1], written[5], written[1]], repeated) < CLOSE
+
+
+def test_copies_share_the_weights_and_work_at_the_same_time_as_the_target_does_alone(
+    target, prompt, written, monkeypatch
+):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
+    several = target.side_by_side()
+    assert [type(one) for one in several] == [type(target)] * 2 and several[0] is target
+    assert target.side_by_side()[1] is several[1]
+    weights = [{part.data_ptr() for part in one.model.parameters()} for one in several]
+    assert weights[0] == weights[1] and several[1].model is not target.model
+
+    ids = [target.encode(text) for text in TEXTS]
+
+    def answer(one, part):
+        return one.generate(SOUNDS[part], prompt, STEPS), one.score(SOUNDS[part], prompt, ids[part])
+
+    expected = target.score(SOUNDS, prompt, ids)
+    halves = (slice(0, 3), slice(3, 6))
+    for turn in (halves, halves[::-1]):
+        with ThreadPoolExecutor(2) as pool:
+            found = list(pool.map(answer, several, turn))
+        for part, (wrote, scored) in zip(turn, found, strict=True):
+            assert largest_difference(written[part], wrote) < CLOSE
+            assert largest_difference(expected[part], scored) < CLOSE
+
+
+def test_a_large_model_and_one_core_stay_alone(target, monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0})
+    assert target.side_by_side() == [target]
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(64)))
+    monkeypatch.setattr(type(target.model), "num_parameters", lambda self: 10**9)
+    assert target.side_by_side() == [target]
 
 
 def test_finished_rows_leave_the_batch_and_the_others_go_on_unchanged(target, prompt, written):

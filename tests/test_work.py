@@ -14,10 +14,12 @@ from precompute.work import (
     CAUTIOUS_ROWS,
     FIRST_ROWS,
     MOST_ROWS,
+    SMALL_ROWS,
     BatchSize,
     Work,
     ahead,
     execute,
+    execute_together,
     heard_once,
     next_batch,
     out_of_memory,
@@ -166,14 +168,14 @@ def test_a_batch_grows_only_where_its_size_was_not_given_and_the_peak_is_low():
     assert free.rows == MOST_ROWS // 2
 
 
-def test_a_small_model_or_a_gpu_begins_with_many_clips_and_all_else_with_few():
+def test_a_gpu_begins_with_many_clips_a_small_model_with_fewer_and_all_else_with_few():
     def target(kind, parameters):
         found = Counting()
         found.model = SimpleNamespace(device=torch.device(kind), num_parameters=lambda: parameters)
         return found
 
     rows = [BatchSize.of(None, one).rows for one in (target("cpu", 10**6), target("cuda", 8 * 10**9))]
-    assert rows == [FIRST_ROWS, FIRST_ROWS]
+    assert rows == [SMALL_ROWS, FIRST_ROWS]
     assert [BatchSize.of(None, one).rows for one in (target("cpu", 8 * 10**9), Counting())] == [CAUTIOUS_ROWS] * 2
 
 
@@ -204,6 +206,58 @@ def test_an_error_comes_after_the_results_before_it():
         next(coming)
 
 
+def test_several_are_made_at_once_each_in_its_own_order():
+    meeting = threading.Barrier(2, timeout=10)  # passed only by two threads at the same time
+
+    def results(name):
+        for index in range(3):
+            meeting.wait()
+            yield name, index
+
+    found = list(ahead(results("a"), results("b")))
+    assert [one for one in found if one[0] == "a"] == [("a", index) for index in range(3)]
+    assert [one for one in found if one[0] == "b"] == [("b", index) for index in range(3)]
+    assert len(found) == 6
+
+
+class Meeting(Counting):
+    """A target whose batches begin together with those of another."""
+
+    def __init__(self, meeting, **settings):
+        super().__init__(**settings)
+        self.meeting = meeting
+
+    def generate(self, audios, prompt, max_new_tokens):
+        self.meeting.wait()
+        return super().generate(audios, prompt, max_new_tokens)
+
+
+@pytest.mark.parametrize("rows", [2, 100])
+def test_targets_side_by_side_share_out_what_is_to_be_done(rows):
+    meeting = threading.Barrier(2, timeout=10)
+    several = [Meeting(meeting), Meeting(meeting)]
+    works = [write(length) for length in range(1, 9)]
+    parts = list(execute_together(several, works, BatchSize(rows, fixed=True)))
+    read = [lengths for one in several for _, lengths in one.read]
+    assert sorted(read) == ([[2, 1], [4, 3], [6, 5], [8, 7]] if rows == 2 else [[4, 3, 2, 1], [8, 7, 6, 5]])
+    assert sorted(key for part in parts for key in part) == sorted(work.key for work in works)
+    assert [one.forgot for one in several] == [len(one.read) for one in several]
+
+
+def test_out_of_memory_side_by_side_loses_no_clip():
+    several = [Counting(room=3), Counting(room=3)]
+    works = [write(length) for length in range(1, 41)]
+    found = [key for part in execute_together(several, works, BatchSize(8)) for key in part]
+    assert sorted(found) == sorted(work.key for work in works)
+
+
+def test_an_error_of_several_targets_is_raised():
+    several = [Counting(room=0, error=RuntimeError("shapes differ")) for _ in range(2)]
+    with pytest.raises(RuntimeError, match="shapes"):
+        list(execute_together(several, [write(length) for length in range(1, 9)], BatchSize(2, fixed=True)))
+
+
 def test_nothing_to_do_is_no_batch():
     assert list(execute(Counting(), [])) == []
+    assert list(execute_together([Counting(), Counting()], [], BatchSize())) == []
     assert heard_once([]) == [] and next_batch([], 4) == ([], [])

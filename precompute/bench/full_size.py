@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from precompute.bench.figures import Part, Size
-from precompute.bench.scoring import Ready, Widest, add_agreement, add_roofline, heard, our_side, plain_side, prepare
+from precompute.bench.scoring import Ready, add_agreement, add_roofline, heard, our_side, plain_side, prepare
 from precompute.clips import SAMPLE_RATE, Clip
+from precompute.indicators import TokenStats
 from precompute.scores import Plan
 
 ENCODER: Mapping[str, Any] = {}
@@ -36,6 +37,31 @@ DECODER: Mapping[str, Any] = {
 CONDITIONS = ("original", "silence", "noise")
 PEAKED = 40.0
 """Random weights of the head are so much larger, so that distributions over the vocabulary are not all alike."""
+
+
+class Widest:
+    """A target that notes how much audio it is given at once.
+
+    Parameters
+    ----------
+    target : ChatTarget
+    """
+
+    def __init__(self, target: Any) -> None:
+        self._target = target
+        self.rows = 1
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._target, name)
+
+    def side_by_side(self) -> list[Widest]:
+        """Stay alone; see `precompute.work.side_by_side`."""
+        return [self]
+
+    def generate(self, audios: Sequence[np.ndarray], prompt: str, max_new_tokens: int) -> list[TokenStats]:
+        """Write; see `precompute.targets.base.Target.generate`."""
+        self.rows = max(self.rows, len(audios))
+        return self._target.generate(audios, prompt, max_new_tokens)
 
 
 def measure(size: Size) -> Part:

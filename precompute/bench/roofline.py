@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -179,7 +180,7 @@ def _prompt_flops(costs: Costs, one: Reading) -> float:
     return own * _token_flops(costs, (one.shared + one.positions) / 2) - (own - 1) * costs.head_flops
 
 
-def measured_device(device: Any, dtype: Any, weight_bytes: int) -> Device:
+def measured_device(device: Any, dtype: Any, weight_bytes: int, together: int = 1) -> Device:
     """Measure a device: memory by copying, arithmetic by a matrix product.
 
     Parameters
@@ -188,12 +189,21 @@ def measured_device(device: Any, dtype: Any, weight_bytes: int) -> Device:
     dtype : torch.dtype
     weight_bytes : int
         What is copied is as large, up to 1 GiB: weights that fit into a processor's cache are measured there.
+    together : int
+        Threads that each measure at the same time, as batches are worked on; what they reach is added up.
 
     Returns
     -------
     Device
         By the best of nine rounds: a limit, not a habit.
     """
+    with ThreadPoolExecutor(together) as pool:
+        found = list(pool.map(lambda _: _measured(device, dtype, weight_bytes), range(together)))
+    return Device(sum(one.bytes_per_s for one in found), sum(one.flops_per_s for one in found))
+
+
+def _measured(device: Any, dtype: Any, weight_bytes: int) -> Device:
+    """One thread of `measured_device`."""
     import torch
 
     source = torch.ones(min(weight_bytes, 2**30) // 4, dtype=torch.float32, device=device)

@@ -26,6 +26,7 @@ from precompute.rendered import rendered
 from precompute.scores import Plan, score_clips
 from precompute.store import Store
 from precompute.targets.base import PROMPTS
+from precompute.work import BatchSize, side_by_side
 
 TARGET = "tiny-audio-flamingo"
 DISTINCT = tuple(name for name in CONDITIONS if name != "silence_fixed")
@@ -52,27 +53,6 @@ class Ready:
     cache: Path
 
 
-class Widest:
-    """A target that notes how much audio it is given at once.
-
-    Parameters
-    ----------
-    target : ChatTarget
-    """
-
-    def __init__(self, target: Any) -> None:
-        self._target = target
-        self.rows = 1
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._target, name)
-
-    def generate(self, audios: Sequence[np.ndarray], prompt: str, max_new_tokens: int) -> list[TokenStats]:
-        """Write; see `precompute.targets.base.Target.generate`."""
-        self.rows = max(self.rows, len(audios))
-        return self._target.generate(audios, prompt, max_new_tokens)
-
-
 def measure(size: Size) -> Part:
     """Compare both ways to score.
 
@@ -84,9 +64,8 @@ def measure(size: Size) -> Part:
     -------
     Part
     """
-    rounds, count = 2, size.pick(8, 160)
+    rounds, count = size.pick(2, 4), size.pick(8, 80)
     target = loaded()
-    watched = Widest(target)
     part = Part(
         f"Scoring, embedded target {TARGET}",
         "Plain: one clip at a time, greedy decoding, then one full pass for each text with all logits kept. Ours: "
@@ -106,7 +85,7 @@ def measure(size: Size) -> Part:
         times, results = interleaved(
             {
                 "plain": lambda number: plain_side(target, made[number], plan),
-                "ours": lambda number: our_side(watched, made[number], plan, studio),
+                "ours": lambda number: our_side(target, made[number], plan, studio),
             },
             rounds,
         )
@@ -117,7 +96,8 @@ def measure(size: Size) -> Part:
         )
         _equal_inputs(part, target, own, whole, studio, ratio(times["plain"].cpu, times["ours"].cpu))
         _memory(part, made[0])
-        add_roofline(part, target, results[-1]["ours"], heard(made[-1], plan), times["ours"].wall[-1], watched.rows)
+        rows = BatchSize.of(None, target).rows
+        add_roofline(part, target, results[-1]["ours"], heard(made[-1], plan), times["ours"].wall[-1], rows)
     return part
 
 
@@ -366,12 +346,14 @@ def add_roofline(
 
     model = target.model
     costs = costs_of(model)
-    device = measured_device(model.device, model.dtype, costs.encoder_bytes + costs.decoder_bytes)
+    together = len(side_by_side(target))
+    device = measured_device(model.device, model.dtype, costs.encoder_bytes + costs.decoder_bytes, together)
     readings = readings_of(target, ours, audios)
     least = least_seconds(costs, device, readings, rows)
     n = f"{model.dtype}, {model.device}"
     if model.device.type == "cpu":
-        part.add("threads of torch", torch.get_num_threads(), "", "small models run on one")
+        part.add("threads of torch", torch.get_num_threads(), "for a batch", "small models run on one")
+        part.add("batches under way at once", together, "", "a thread each")
     part.add("decoder: arithmetic", costs.token_flops / 1e6, "MFLOP/token", "configuration")
     part.add("decoder: weights read by a step", costs.decoder_bytes / 1e6, "MB", "configuration")
     part.add("encoder: arithmetic", costs.encoder_flops / 1e6, "MFLOP/window", "configuration")

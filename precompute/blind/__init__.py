@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from precompute import heap
 from precompute.attack import fit_linear, sigmoid
 from precompute.blind.acoustic import ACOUSTIC, acoustic_features
 from precompute.blind.fingerprint import FINGERPRINT, fingerprint_features
@@ -111,9 +112,12 @@ def blind_scores(
         "upload": [name for name in UPLOAD_FEATURES if name in table],
     }
     models = {name: _dense_family(table, columns, y, folds) for name, columns in dense.items()}
+    heap.give_back()
     models["text"] = _pooled(lambda a, b: _text_fold(written, y, a, b), y, folds) if has_text else _absent(len(y))
+    heap.give_back()
     both = [*dense["metadata"], *dense["acoustic"]]
     models["joint"] = _pooled(lambda a, b: _joint_fold(table[both], written, y, a, b), y, folds)
+    heap.give_back()
     # Column by column, since a matrix of all of them is as large as the table.
     traces = [table[name].to_numpy() for name in FINGERPRINT if name in table]
     everything = [*(table[name].to_numpy() for name in both), *traces]
@@ -121,6 +125,7 @@ def blind_scores(
     models["fingerprint"] = _absent(len(y))
     if traces:
         models["fingerprint"] = _pooled(lambda a, b: (trees_fold(traces, y, a, b), {}, {}), y, folds)
+    heap.give_back()
     scores = pd.DataFrame({f"{name}_score": sigmoid(models[name].logits) for name in FAMILIES})
     upload = table[dense["upload"]].to_numpy(float)
     return BlindFit(

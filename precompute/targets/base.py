@@ -8,6 +8,7 @@ torch is imported inside functions, so that naming a target costs nothing.
 from __future__ import annotations
 
 import copy
+import os
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -18,7 +19,7 @@ import numpy as np
 
 from precompute.clips import InputError, sound_id
 from precompute.indicators import STATISTICS, TokenStats
-from precompute.targets.loading import Placement, Source, load_model, load_processor
+from precompute.targets.loading import Placement, Source, is_small, load_model, load_processor
 from precompute.targets.prefill import Prefill, join
 
 if TYPE_CHECKING:
@@ -43,6 +44,8 @@ LEAVE_AT = 0.75
 """Share of the rows of a batch still being written at which finished ones leave it: leaving copies the whole cache."""
 PAIRS_KEPT = 2**12
 """Short runs of tokens whose text is remembered."""
+MOST_COPIES = 4
+"""Batches of a small model under way at once: about a quarter of their time is Python's, which runs one at a time."""
 PREFILL_BYTES = 2**28
 """Memory for the read-in inputs kept between calls: several texts are scored under one audio."""
 
@@ -248,6 +251,7 @@ class ChatTarget:
         self._shown = lru_cache(PAIRS_KEPT)(partial(decoded, self.tokenizer))
         self._prepared: dict[_Batch, tuple[Future[Any], Sequence[np.ndarray]]] = {}
         self._thread: ThreadPoolExecutor | None = None
+        self._copies: list[ChatTarget] = []
 
     @classmethod
     def load(cls, source: Source, family: Family, placement: Placement) -> ChatTarget:
@@ -367,6 +371,24 @@ class ChatTarget:
             state, _ = self._prefills[key]
             place = {one: index for index, one in enumerate(key[1:])}
             return state.select(torch.tensor([place[one] for one in ids], device=state.logits.device))
+
+    def side_by_side(self) -> list[ChatTarget]:
+        """Give this target and copies of it, each for a thread of its own; their weights are the same tensors.
+
+        A small model on a CPU runs on one thread (`precompute.targets.loading.load_model`): further cores are of use to
+        further batches only. Any other model takes all of its device for one batch, and stays alone.
+
+        Returns
+        -------
+        list of ChatTarget
+            As many as there are cores, `MOST_COPIES` at most; this one first.
+        """
+        count = min(MOST_COPIES, len(os.sched_getaffinity(0))) if is_small(self.model) else 1
+        while len(self._copies) < count - 1:
+            weights = {id(one): one for one in (*self.model.parameters(), *self.model.buffers())}
+            model, processor = copy.deepcopy(self.model, weights), copy.deepcopy(self.processor)
+            self._copies.append(type(self)(model, processor, id=self.id, revision=self.revision, prompts=self.prompts))
+        return [self, *self._copies]
 
     def forget(self) -> None:
         """Free the memory of what was read; what `prepare` made ready is yet to be read."""

@@ -131,8 +131,8 @@ def load_model(source: Source, placement: Placement, auto_class: str, **settings
         raise InputError(f"{source.id}: its weights lack {len(missing)} tensors, {missing[0]} among them")
     if placement.dtype != "float32":
         float32_head(model, source.id)
-    if placement.device == "cpu" and model.num_parameters() < SMALL:
-        torch.set_num_threads(1)
+    if placement.device == "cpu" and is_small(model):
+        torch.set_num_threads(1)  # its products are too small to share; see `ChatTarget.side_by_side`
     if placement.device_map is not None:
         return model.eval()
     try:
@@ -143,6 +143,11 @@ def load_model(source: Source, placement: Placement, auto_class: str, **settings
             f"{source.id}: its weights need {size:.1f} GiB, more than is free on {placement.device}; "
             "try --dtype bfloat16 or --device-map auto"
         ) from error
+
+
+def is_small(model: Any) -> bool:
+    """Say whether a model is so small that, on a CPU, one thread runs it fastest."""
+    return bool(model.device.type == "cpu" and model.num_parameters() < SMALL)
 
 
 def load_processor(source: Source, chat: bool = True, read: Callable[[Source], Any] | None = None) -> Any:
