@@ -407,6 +407,7 @@ def heatmap(
         cells = [scores_of(scores).cells(name, target)[ORIGINAL] for name in names]
         wanted = dict.fromkeys(["clip_id", "dataset", "label", *(one for cell in cells for one in columns_of(cell))])
         table = pd.concat([cell[list(wanted)] for cell in cells], ignore_index=True)
+        del cells
         for name in names:
             part = table[table["dataset"] == name]
             labels = part["label"].to_numpy()

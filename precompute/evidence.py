@@ -12,7 +12,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from precompute import attack, heap
-from precompute.adjustment import covariates, matched_pairs
+from precompute.adjustment import Covariates, covariates, matched_pairs
 from precompute.blind import DENSE, FAMILIES
 from precompute.headline import Headline, Overlap, Sample, find_headline, find_overlap, given_headline
 from precompute.nulls import permutation_null
@@ -70,6 +70,10 @@ class Dataset:
     def weights(self) -> np.ndarray:
         """One set of resamples for all scores, shape (n, draws): drawn when first needed, for it is large."""
         return cluster_bootstrap_weights(self.labels, self.units, seed=self.seed)
+
+    def let_go(self) -> None:
+        """Free the resamples; the same are drawn when they are needed again."""
+        vars(self).pop("weights", None)
 
     @property
     def labels(self) -> np.ndarray:
@@ -141,20 +145,15 @@ def find(
     found = Findings({}, {}, {}, {})
     scores = scores_of(scores)
     jobs = pd.DataFrame(scores.pairs(), columns=["dataset", "target"])
-    known = ["clip_id", *(name for name in blind if str(name).startswith(("metadata.", "acoustic.")))]
     # Matrices are small: a second thread gains little, and costs much where the cores are busy.
     with threadpool_limits(1), tqdm(total=len(jobs), desc="verdicts", unit="verdict", disable=None) as bar:
         for name, part in jobs.groupby("dataset", sort=False):
             data = dataset_of(str(name), clips, seed)
-            table = blind.loc[blind["dataset"] == name, known].set_index("clip_id").reindex(data.clips["clip_id"])
-            texts, groups = (
-                data.clips[column].tolist() if column in data.clips else [None] * len(data.clips)
-                for column in ("text", "group")
-            )
             found.datasets[data.name] = data
-            found.overlaps[data.name] = find_overlap(data.sample, covariates(table, texts, groups), seed=seed)
+            found.overlaps[data.name] = find_overlap(data.sample, reaching(data, blind), seed=seed)
             heap.give_back()
-            found.factors[data.name] = blind_factors(data, table, seed)
+            found.factors[data.name] = blind_factors(data, blind, seed)
+            heap.give_back()
             for target in part["target"]:
                 cell = scores.cells(str(name), target)[ORIGINAL]
                 overlap = found.overlaps[data.name]
@@ -162,6 +161,8 @@ def find(
                     headline = given_headline(data.sample, data.column(cell, "mia_score"), overlap, seed)
                 else:
                     features = data.matrix(cell, attack.columns_of(cell))
+                    del cell
+                    heap.give_back()
                     headline = find_headline(data.sample, features, overlap, seed)
                 found.headlines[data.name, str(target)] = headline
                 bar.update()
@@ -180,7 +181,23 @@ def dataset_of(name: str, clips: pd.DataFrame, seed: int) -> Dataset:
     return Dataset(name, part, Sample(labels, folds, design, strata), seed)
 
 
-def blind_factors(data: Dataset, table: pd.DataFrame, seed: int) -> dict[str, float]:
+def features_of(data: Dataset, blind: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
+    """Take columns of ``blind.parquet``, those that are there, in the order of the clips."""
+    there = ["clip_id", *(name for name in columns if name in blind)]
+    return blind.loc[blind["dataset"] == data.name, there].set_index("clip_id").reindex(data.clips["clip_id"])
+
+
+def reaching(data: Dataset, blind: pd.DataFrame) -> Covariates:
+    """Collect what of a dataset's clips reaches a model."""
+    texts, groups = (
+        data.clips[column].tolist() if column in data.clips else [None] * len(data.clips)
+        for column in ("text", "group")
+    )
+    known = [name for name in blind if str(name).startswith(("metadata.", "acoustic."))]
+    return covariates(features_of(data, blind, known), texts, groups)
+
+
+def blind_factors(data: Dataset, blind: pd.DataFrame, seed: int) -> dict[str, float]:
     """Find what training adds to the standard error of each blind family's AUC.
 
     Found by permutation for the families of plain numbers; text, joint and boosted take the largest of these, since
@@ -188,7 +205,7 @@ def blind_factors(data: Dataset, table: pd.DataFrame, seed: int) -> dict[str, fl
     """
     factors = {}
     for family, columns in DENSE.items():
-        values = table[[name for name in columns if name in table]].to_numpy()
+        values = features_of(data, blind, columns).to_numpy()
         if values.shape[1] and np.isfinite(values).all():
             sample = data.sample
             null = permutation_null(

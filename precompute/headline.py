@@ -191,7 +191,8 @@ def find_headline(
     part, fitted, usable = _usable(sample, features, overlap.fitted)
     if not _judgeable(part):
         return _nothing(part, len(usable))
-    features = features[usable]
+    if not usable.all():  # a copy of what may be large
+        features = features[usable]
     y = part.labels[:, None].astype(float)
     raw_score = out_of_fold_draws(features, y, np.ones((len(y), 1)), part.folds)[:, 0]
     score = adjusted_scores(features, y, fitted.weights[:, None], part.folds)[:, 0]

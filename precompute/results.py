@@ -10,13 +10,14 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from precompute import attack, evidence
+from precompute import attack, evidence, heap
 from precompute.blind import DENSE, FAMILIES, BlindFit
 from precompute.blind.properties import separating_properties
 from precompute.bundle import plain
 from precompute.claims import CAPTIONS, TRANSCRIPTS, Cell, Claim, claims
 from precompute.evidence import Dataset, Findings
 from precompute.given import GIVEN
+from precompute.headline import Headline, Overlap
 from precompute.hearing import CHANCE, Hearing, hearing, is_captioned, own_caption_shares
 from precompute.indicators import ORIENTATION
 from precompute.scoring import normalise
@@ -104,47 +105,95 @@ def build_results(
     columns: dict[str, dict[str, np.ndarray]] = {}
     estimates: dict[str, dict[str, Estimate]] = {}
     for name, data in tqdm(findings.datasets.items(), desc="statistics", unit="dataset", disable=None):
-        overlap = findings.overlaps[name]
-        top = (models or {}).get(name, {}).get("blind", {})
         rows = blind[blind["dataset"] == name]
-        columns[name] = families = {family: data.column(rows, f"{family}_score") for family in FAMILIES}
-        estimates[name] = {f: data.estimate(v, findings.factors[name][f]) for f, v in families.items()}
-        tables["blind"] += [
-            _blind_row(name, family, estimates[name][family], top.get(family, {}).get("top", [])) for family in FAMILIES
-        ]
-        tables["properties"] += _property_rows(data, rows)
-        tables["adjustment"].append(evidence.overlap_row(data, overlap))
-        tables["pairs"] += evidence.pair_rows(data, overlap)
-        dense = [name for names in DENSE.values() for name in names if name in blind]
-        tables["grouping"] += evidence.grouping_rows(data, "blind features", data.matrix(rows, dense))
+        columns[name] = {family: data.column(rows, f"{family}_score") for family in FAMILIES}
+        estimates[name] = {f: data.estimate(v, findings.factors[name][f]) for f, v in columns[name].items()}
+        top = (models or {}).get(name, {}).get("blind", {})
+        _add(tables, _dataset_tables(data, rows, findings.overlaps[name], estimates[name], top))
         del rows  # as large as the table
         by_target = {
             t: scores_of(scores).cells(dataset, t) for dataset, t in scores_of(scores).pairs() if dataset == name
         }
         for target, cells in by_target.items():
             headline = findings.headlines[name, target]
-            factor = headline.raw_null.factor
-            tables["correlation"] += _correlation_rows(data, target, cells, families)
-            tables["mia"] += [
-                _mia_row(data, target, key, cell, fit, factor) for key, cell in cells.items() for fit in FITS
-            ]
-            if target in given:
-                continue
-            grid = condition_rows(data, target, cells, factor)
-            tables["conditions"] += grid
-            tables["claims"] += claim_rows(data, target, cells, grid, estimates[name], limits.get(target))
-            tables["indicators"] += _indicator_rows(data, target, cells)
-            origin = cells["original", 0, "generated"]
-            features = data.matrix(origin, attack.columns_of(origin))
-            tables["grouping"] += evidence.grouping_rows(data, f"attack on {target}", features)
-            tables["controls"] += evidence.control_rows(data, target, origin, headline, seed)
-            if reference in by_target and reference != target:
-                other = by_target[reference]["original", 0, "generated"]
-                tables["reference"] += evidence.reference_rows(data, target, origin, reference, other, overlap, seed)
+            _add(tables, _target_tables(data, target, cells, headline, columns[name]))
+            if target not in given:
+                _add(tables, _attack_tables(data, target, cells, headline, estimates[name], limits.get(target), seed))
+            if target not in given and reference in by_target and reference != target:
+                known, other = (one["original", 0, "generated"] for one in (cells, by_target[reference]))
+                tables["reference"] += evidence.reference_rows(
+                    data, target, known, reference, other, findings.overlaps[name], seed
+                )
+        data.let_go()
+        heap.give_back()
     tables["verdicts"] = evidence.verdict_rows(findings, scores, columns, estimates, truths, given, limits)
     units = {name: pd.Series(data.units, index=data.clips["clip_id"]) for name, data in findings.datasets.items()}
+    for data in findings.datasets.values():
+        data.let_go()
+    heap.give_back()
     tables["heatmap"] = attack.heatmap(scores, seed, units=units, given=given)
     return plain(tables)
+
+
+def _add(tables: dict[str, list[dict[str, Any]]], more: Mapping[str, list[dict[str, Any]]]) -> None:
+    """Put further rows below those of the tables of the same names."""
+    for key, rows in more.items():
+        tables[key] += rows
+
+
+def _dataset_tables(
+    data: Dataset,
+    blind: pd.DataFrame,
+    overlap: Overlap,
+    found: Mapping[str, Estimate],
+    top: Mapping[str, Mapping[str, Any]],
+) -> dict[str, list[dict[str, Any]]]:
+    """Rows about one dataset's clips, without any target; `blind` holds its rows of ``blind.parquet``."""
+    dense = [name for names in DENSE.values() for name in names if name in blind]
+    return {
+        "blind": [_blind_row(data.name, f, found[f], top.get(f, {}).get("top", [])) for f in FAMILIES],
+        "properties": _property_rows(data, blind),
+        "adjustment": [evidence.overlap_row(data, overlap)],
+        "pairs": evidence.pair_rows(data, overlap),
+        "grouping": evidence.grouping_rows(data, "blind features", data.matrix(blind, dense)),
+    }
+
+
+def _target_tables(
+    data: Dataset,
+    target: str,
+    cells: Mapping[Key, pd.DataFrame],
+    headline: Headline,
+    families: Mapping[str, np.ndarray],
+) -> dict[str, list[dict[str, Any]]]:
+    """Rows about one target's scores, wherever they were made."""
+    factor = headline.raw_null.factor
+    return {
+        "correlation": _correlation_rows(data, target, cells, families),
+        "mia": [_mia_row(data, target, key, cell, fit, factor) for key, cell in cells.items() for fit in FITS],
+    }
+
+
+def _attack_tables(
+    data: Dataset,
+    target: str,
+    cells: Mapping[Key, pd.DataFrame],
+    headline: Headline,
+    blind: Mapping[str, Estimate],
+    limits: str | None,
+    seed: int,
+) -> dict[str, list[dict[str, Any]]]:
+    """Rows about an attack that was made here."""
+    grid = condition_rows(data, target, cells, headline.raw_null.factor)
+    origin = cells["original", 0, "generated"]
+    features = data.matrix(origin, attack.columns_of(origin))
+    return {
+        "conditions": grid,
+        "claims": claim_rows(data, target, cells, grid, blind, limits),
+        "indicators": _indicator_rows(data, target, cells),
+        "grouping": evidence.grouping_rows(data, f"attack on {target}", features),
+        "controls": evidence.control_rows(data, target, origin, headline, seed),
+    }
 
 
 def build_models(

@@ -112,12 +112,9 @@ def blind_scores(
         "upload": [name for name in UPLOAD_FEATURES if name in table],
     }
     models = {name: _dense_family(table, columns, y, folds) for name, columns in dense.items()}
-    heap.give_back()
     models["text"] = _pooled(lambda a, b: _text_fold(written, y, a, b), y, folds) if has_text else _absent(len(y))
-    heap.give_back()
     both = [*dense["metadata"], *dense["acoustic"]]
     models["joint"] = _pooled(lambda a, b: _joint_fold(table[both], written, y, a, b), y, folds)
-    heap.give_back()
     # Column by column, since a matrix of all of them is as large as the table.
     traces = [table[name].to_numpy() for name in FINGERPRINT if name in table]
     everything = [*(table[name].to_numpy() for name in both), *traces]
@@ -125,7 +122,6 @@ def blind_scores(
     models["fingerprint"] = _absent(len(y))
     if traces:
         models["fingerprint"] = _pooled(lambda a, b: (trees_fold(traces, y, a, b), {}, {}), y, folds)
-    heap.give_back()
     scores = pd.DataFrame({f"{name}_score": sigmoid(models[name].logits) for name in FAMILIES})
     upload = table[dense["upload"]].to_numpy(float)
     return BlindFit(
@@ -174,6 +170,7 @@ def _pooled(
         weights.append(weight)
         heldout = {"label": labels[held].astype(int).tolist(), "logit": logits[held].tolist()}
         models.append({**model, "heldout": heldout})
+        heap.give_back()  # what a fold is fitted on is large
     return _Family(logits, _largest(weights), models, names)
 
 
@@ -246,13 +243,17 @@ def _joint_fold(
 
 def _beside(numbers: np.ndarray, texts: np.ndarray, vectors: Any) -> Any:
     """Put numbers [shape=(n, f)] and TF-IDF into one sparse matrix, some rows at a time: scipy copies what it joins."""
-    from scipy.sparse import csr_matrix, hstack, vstack
+    from scipy.sparse import csr_matrix, hstack
 
-    parts = []
+    words = csr_matrix((len(numbers), 0)) if vectors is None else vectors.transform(texts)
+    size = np.count_nonzero(numbers) + words.nnz
+    values, columns, ends = np.empty(size), np.empty(size, dtype=np.int32), np.zeros(len(numbers) + 1, dtype=np.int32)
     for part in row_parts(len(numbers)):
-        words = [] if vectors is None else [vectors.transform(texts[part])]
-        parts.append(hstack([csr_matrix(numbers[part]), *words], format="csr"))
-    return vstack(parts, format="csr")
+        joined = hstack([csr_matrix(numbers[part]), words[part]], format="csr")
+        begin = ends[part.start]
+        values[begin : begin + joined.nnz], columns[begin : begin + joined.nnz] = joined.data, joined.indices
+        ends[part.start + 1 : part.stop + 1] = begin + joined.indptr[1:]
+    return csr_matrix((values, columns, ends), shape=(len(numbers), numbers.shape[1] + words.shape[1]))
 
 
 def _boosted_fold(
@@ -269,5 +270,6 @@ def _boosted_fold(
             directions = TruncatedSVD(SVD_COMPONENTS, random_state=0).fit(rows[training]).transform(rows)
         else:
             directions = rows.toarray()
+    heap.give_back()
     logits = trees_fold([*dense, *directions.T], labels, training, held)
     return logits, {}, {}

@@ -11,7 +11,7 @@ from precompute.statistics.roc import auc
 
 DRAWS = 1000
 
-NUMBERS = 2**19
+NUMBERS = 2**18
 """Clips times resamples that are worked on at once."""
 
 

@@ -159,17 +159,19 @@ def fold_rows(features: np.ndarray, training: np.ndarray) -> tuple[np.ndarray, n
     tuple of np.ndarray [shape=(n_training, f + 1)] and [shape=(n - n_training, f + 1)]
         Training rows and the others, each with a column of ones last, for the intercept.
     """
-    known, others = (with_ones(features[rows]) for rows in (training, ~training))
+    known, others = (with_ones(features, np.flatnonzero(rows)) for rows in (training, ~training))
     mean, scale = standardise(known[:, :-1])
     others[:, :-1] -= mean
     others[:, :-1] /= scale
     return known, others
 
 
-def with_ones(features: np.ndarray) -> np.ndarray:
-    """Copy features [shape=(n, f)], with a column of ones last, for the intercept."""
-    rows = np.ones((len(features), features.shape[1] + 1))
-    rows[:, :-1] = features
+def with_ones(features: np.ndarray, chosen: np.ndarray | None = None) -> np.ndarray:
+    """Copy features [shape=(n, f)], or the chosen rows of them, with a column of ones last, for the intercept."""
+    chosen = np.arange(len(features)) if chosen is None else chosen
+    rows = np.ones((len(chosen), features.shape[1] + 1))
+    for part in row_parts(len(chosen)):
+        rows[part, :-1] = features[chosen[part]]
     return rows
 
 
@@ -231,14 +233,27 @@ def out_of_fold_draws(
     logits = np.zeros(labels.shape)
     weights = np.broadcast_to(weights, labels.shape)
     for index, fold in enumerate(np.unique(folds)):
-        training = folds != fold
-        known, others = fold_rows(features, training)
-        y = labels[training]
-        w = balanced(y, weights[training])
-        both = (y == 1).any(axis=0) & (y == 0).any(axis=0)
-        beta = fit_draws(known, y[:, both], w[:, both], ridge, None if start is None else start[index])
-        logits[np.ix_(~training, both)] = np.round(others @ beta - known.mean(axis=0) @ beta, 9)
+        held = folds == fold
+        both, found = _held_out(features, labels, weights, ~held, ridge, None if start is None else start[index])
+        logits[np.ix_(held, both)] = found
     return logits
+
+
+def _held_out(
+    features: np.ndarray,
+    labels: np.ndarray,
+    weights: np.ndarray,
+    training: np.ndarray,
+    ridge: float,
+    start: np.ndarray | None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """One fold of `out_of_fold_draws`, whose rows are gone with it: draws that can be fitted, and their logits."""
+    known, others = fold_rows(features, training)
+    y = labels[training]
+    w = balanced(y, weights[training])
+    both = (y == 1).any(axis=0) & (y == 0).any(axis=0)
+    beta = fit_draws(known, y[:, both], w[:, both], ridge, start)
+    return both, np.round(others @ beta - known.mean(axis=0) @ beta, 9)
 
 
 def weighted_aucs(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
