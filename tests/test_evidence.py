@@ -181,6 +181,14 @@ def test_a_dataset_is_ordered_by_clip_and_columns_follow_it():
     np.testing.assert_array_equal(data.sample.folds, attack.dataset_folds(clips)[data.clips["clip_id"]])
 
 
+def test_resamples_that_were_let_go_are_drawn_again_alike(made):
+    data = made.findings.datasets["leaky"]
+    before = data.weights.copy()
+    data.let_go()
+    assert "weights" not in vars(data)
+    np.testing.assert_array_equal(data.weights, before)
+
+
 def test_groups_of_both_classes_are_strata_and_groups_of_one_class_are_not():
     clips = fake_clips(FakeDataset("a", 60))
     clips["group"] = [f"g{i % 6}" for i in range(120)]

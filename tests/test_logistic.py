@@ -1,5 +1,7 @@
 """Many ridge logistic regressions at once are the ones scikit-learn fits one by one."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
@@ -182,6 +184,20 @@ def test_a_start_per_fold_changes_nothing_but_the_time():
         out_of_fold_draws(features, labels, ones, folds),
         atol=1e-3,
     )
+
+
+def test_the_rows_of_one_fold_are_gone_before_those_of_the_next_are_made():
+    rng = np.random.default_rng(3)
+    features = rng.standard_normal((30_000, 40)).astype(np.float32)
+    labels, ones, folds = (rng.random((30_000, 1)) < 0.5).astype(float), np.ones((30_000, 1)), folds_of(30_000)
+    with_ones_bytes = 30_000 * 41 * 8
+    tracemalloc.start()
+    try:
+        out_of_fold_draws(features, labels, ones, folds)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert with_ones_bytes < peak < 1.6 * with_ones_bytes
 
 
 @pytest.mark.parametrize("sizes", [(224, 224), (47, 53)])

@@ -18,7 +18,8 @@ AUDIO_PARTS = ("feature_extractor", "audio_processor")
 SMALL = 50_000_000
 """Models with fewer parameters run on one CPU thread. On two idle cores a second thread gains about 40% (350 against
 250 scored texts a second), but where another process wants the cores the threads wait for each other by spinning,
-and 14 to 30 a second were seen: steady was preferred to fast."""
+and 14 to 30 a second were seen: steady was preferred to fast. Further cores take further batches instead; see
+`precompute.targets.base.ChatTarget.side_by_side`."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +133,7 @@ def load_model(source: Source, placement: Placement, auto_class: str, **settings
     if placement.dtype != "float32":
         float32_head(model, source.id)
     if placement.device == "cpu" and is_small(model):
-        torch.set_num_threads(1)  # its products are too small to share; see `ChatTarget.side_by_side`
+        torch.set_num_threads(1)
     if placement.device_map is not None:
         return model.eval()
     try:
