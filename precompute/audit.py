@@ -80,11 +80,12 @@ def run(request: Request) -> Path:
         targets += brought_targets
         given = [description["id"] for _, description in brought]
         features = pd.read_parquet(parts / "features.parquet")
-        clip_table = clips_table(cohorts, features, hashes)
+        clip_table, datasets = clips_table(cohorts, features, hashes), [described(cohort) for cohort in cohorts]
+        del cohorts, clips, hashes  # what follows reads tables
         folds = {str(name): attack.dataset_folds(part, request.seed) for name, part in clip_table.groupby("dataset")}
         add_membership(scores, folds, given)
         heap.give_back()
-        blind_table, blind_models = blind_baselines(cohorts, features, folds)
+        blind_table, blind_models = blind_baselines(clip_table, features, folds)
         del features  # they stand in the table
         heap.give_back()
         findings = evidence.find(clip_table, scores, blind_table, request.seed, given)
@@ -93,7 +94,7 @@ def run(request: Request) -> Path:
         heap.give_back()
         models = results.build_models(scores, blind_models, folds, given)
         heap.give_back()
-        audit = describe(request, cohorts, targets, fingerprint, time.monotonic() - began)
+        audit = describe(request, datasets, targets, fingerprint, time.monotonic() - began)
         made = results.build_results(clip_table, scores, blind_table, audit, models, findings)
         del findings
         heap.give_back()
@@ -261,19 +262,19 @@ def token_columns(stats: TokenStats) -> dict[str, list[Any]]:
 
 
 def blind_baselines(
-    cohorts: Sequence[Cohort], features: pd.DataFrame, fold_of: attack.Folds
+    clips: pd.DataFrame, features: pd.DataFrame, fold_of: attack.Folds
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Out-of-fold blind scores per cohort, on the folds the attack uses, and the fitted models."""
+    """Out-of-fold blind scores per dataset of a table of clips, on the folds the attack uses, and the fitted models."""
     tables, models = [], {}
-    for cohort in tqdm(cohorts, desc="blind baselines", unit="dataset", disable=None):
-        ids = [clip.clip_id for clip in cohort.clips]
-        folds = fold_of[cohort.name].loc[ids].to_numpy()
+    for name in tqdm(clips["dataset"].unique().tolist(), desc="blind baselines", unit="dataset", disable=None):
+        part = clips[clips["dataset"] == name]
+        ids, labels = part["clip_id"].tolist(), part["label"].to_numpy()
+        folds = fold_of[name].loc[ids].to_numpy()
         table = features.reindex(ids).reset_index(drop=True)  # no copy where it is all of them
-        texts = [clip.text or "" for clip in cohort.clips]
-        fitted = blind.blind_scores(table, texts, cohort.label_array, folds)
-        keys = pd.DataFrame({"clip_id": ids, "dataset": cohort.name, "label": cohort.labels, "fold": folds})
+        fitted = blind.blind_scores(table, part["text"].fillna("").tolist(), labels, folds)
+        keys = pd.DataFrame({"clip_id": ids, "dataset": name, "label": labels, "fold": folds})
         tables.append(pd.concat([keys, fitted.scores, table], axis=1))
-        models[cohort.name] = fitted
+        models[name] = fitted
     return pd.concat(tables, ignore_index=True), models
 
 
@@ -367,8 +368,15 @@ def reference_id(request: Request, targets: Sequence[Mapping[str, Any]]) -> str 
     return str(targets[request.names.index(request.reference)]["id"])
 
 
+def described(cohort: Cohort) -> dict[str, Any]:
+    """Say of a dataset what stands in ``audit.json``."""
+    known = ("name", "title", "description", "licence", "attribution", "truth", "task")
+    counts = {"n_member": int(cohort.label_array.sum()), "n_non_member": int((1 - cohort.label_array).sum())}
+    return {**{key: getattr(cohort, key) for key in known}, **counts}
+
+
 def describe(
-    request: Request, cohorts: Sequence[Cohort], targets: list[dict[str, Any]], fingerprint: str, seconds: float
+    request: Request, datasets: list[dict[str, Any]], targets: list[dict[str, Any]], fingerprint: str, seconds: float
 ) -> dict[str, Any]:
     """Contents of ``audit.json``: what was audited, how, and with which versions."""
     packages = ("torch", "transformers", "librosa", "scikit-learn", "numpy", "pandas")
@@ -381,15 +389,7 @@ def describe(
         "voices": request.plan.casting.describe(),
         "reference_target": reference_id(request, targets),
         "targets": targets,
-        "datasets": [
-            {
-                **{key: getattr(c, key) for key in ("name", "title", "description", "licence", "attribution", "truth")},
-                "task": c.task,
-                "n_member": int(c.label_array.sum()),
-                "n_non_member": int((1 - c.label_array).sum()),
-            }
-            for c in cohorts
-        ],
+        "datasets": datasets,
         "conditions": [
             {
                 "name": name,

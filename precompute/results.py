@@ -187,9 +187,11 @@ def _attack_tables(
     grid = condition_rows(data, target, cells, headline.raw_null.factor)
     origin = cells["original", 0, "generated"]
     features = data.matrix(origin, attack.columns_of(origin))
+    claimed = claim_rows(data, target, cells, grid, blind, limits)
+    data.let_go()
     return {
         "conditions": grid,
-        "claims": claim_rows(data, target, cells, grid, blind, limits),
+        "claims": claimed,
         "indicators": _indicator_rows(data, target, cells),
         "grouping": evidence.grouping_rows(data, f"attack on {target}", features),
         "controls": evidence.control_rows(data, target, origin, headline, seed),
