@@ -40,7 +40,7 @@ NOT_SCORED = "given text not scored"
 SPEECHLESS = ("silence", "silence_fixed", "noise", "noise_fixed")
 """Conditions in which there is nothing to read; whether the target can read is judged on the original there."""
 
-VERSION = 5
+VERSION = 6
 """Raised when the same scores would give other tables."""
 
 TABLES = (

@@ -157,6 +157,14 @@ def test_a_curvature_in_parts_is_that_of_all_rows(exact, monkeypatch):
     np.testing.assert_allclose(fit_draws(with_ones(rows), labels, weights), whole, atol=1e-9)
 
 
+@pytest.mark.parametrize(("n", "width"), [(10_000, 1), (10_000, 100), (3, 10**6), (0, 5), (4097, 0)])
+def test_rows_are_split_by_their_width_and_none_is_lost(n, width):
+    found = [range(n)[part] for part in parts.row_parts(n, width)]
+    assert [row for part in found for row in part] == list(range(n))
+    for part in found:
+        assert len(part) == 1 or (len(part) <= parts.ROWS_AT_ONCE and len(part) * width <= parts.NUMBERS_AT_ONCE)
+
+
 def folds_of(n: int) -> np.ndarray:
     return np.random.default_rng(9).permutation(np.arange(n) % 10)
 

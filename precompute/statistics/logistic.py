@@ -11,8 +11,8 @@ TOLERANCE = 1e-5
 
 MOST_STEPS = 100
 
-NUMBERS = 2**17
-"""Clips times draws that are sorted at once."""
+NUMBERS = 2**16
+"""Clips times draws that are sorted at once: under `precompute.heap.LARGE`, from which memory is asked for anew."""
 
 
 def balanced(labels: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -103,7 +103,7 @@ def _slopes(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Gradient of the log likelihood per draw, shape (f + 1, draws), and its mean curvature at each clip, (n,)."""
     gradient, curvature = np.zeros((rows.shape[1], len(draws))), np.empty(len(rows))
-    for part in row_parts(len(rows)):
+    for part in row_parts(len(rows), len(draws)):
         chance, w = expit(rows[part] @ beta[:, draws]), weights[part][:, draws]
         gradient += rows[part].T @ (w * (labels[part][:, draws] - chance))
         curvature[part] = (w * chance * (1 - chance)).mean(axis=1)
@@ -113,7 +113,7 @@ def _slopes(
 def _weighed_products(rows: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Sum of the weighed outer products of rows, shape (f + 1, f + 1)."""
     found = np.zeros((rows.shape[1], rows.shape[1]))
-    for part in row_parts(len(rows)):
+    for part in row_parts(*rows.shape):
         found += (rows[part] * weights[part, None]).T @ rows[part]
     return found
 
@@ -252,7 +252,9 @@ def _held_out(
     y = labels[training]
     w = balanced(y, weights[training])
     both = (y == 1).any(axis=0) & (y == 0).any(axis=0)
-    beta = fit_draws(known, y[:, both], w[:, both], ridge, start)
+    if not both.all():  # copies of what may be large
+        y, w = y[:, both], w[:, both]
+    beta = fit_draws(known, y, w, ridge, start)
     return both, np.round(others @ beta - known.mean(axis=0) @ beta, 9)
 
 

@@ -8,17 +8,25 @@ ROWS_AT_ONCE = 4096
 """Clips that are worked on together."""
 
 
-def row_parts(n: int) -> Iterator[slice]:
+NUMBERS_AT_ONCE = 2**16
+"""Numbers of a part that is made again and again: under `precompute.heap.LARGE`, from which memory is asked for."""
+
+
+def row_parts(n: int, width: int = 1) -> Iterator[slice]:
     """Split n rows.
 
     Parameters
     ----------
     n : int
+    width : int
+        Numbers of a row, where what is made of a part is made again and again.
 
     Yields
     ------
     slice
-        `ROWS_AT_ONCE` rows or what is left, in order; nothing where n is 0.
+        `ROWS_AT_ONCE` rows, fewer where they hold more than `NUMBERS_AT_ONCE`, or what is left, in order; nothing where
+        n is 0.
     """
-    for first in range(0, n, ROWS_AT_ONCE):
-        yield slice(first, first + ROWS_AT_ONCE)
+    rows = max(1, min(ROWS_AT_ONCE, NUMBERS_AT_ONCE // max(1, width)))
+    for first in range(0, n, rows):
+        yield slice(first, first + rows)
