@@ -15,7 +15,15 @@ import numpy as np
 import pandas as pd
 
 from precompute.statistics.directions import principal
-from precompute.statistics.logistic import balanced, expit, fit_draws, fold_rows, out_of_fold_draws, standardised
+from precompute.statistics.logistic import (
+    balanced,
+    expit,
+    fit_draws,
+    fold_rows,
+    out_of_fold_draws,
+    standardise,
+    standardised,
+)
 
 COMPONENTS = 20
 """Principal directions of the sound, and of the wording, that the propensity may use."""
@@ -103,7 +111,7 @@ def covariates(
             size = np.log1p(table[f"metadata.{name}"].to_numpy(dtype=float))
             sizes += [size[:, None], (size[:, None] - size.mean()) ** 2]
     columns = [name for name in table if str(name).startswith("acoustic.")]
-    sound = _directions(standardised(table[columns].to_numpy()))
+    sound = _directions(table[columns].to_numpy(dtype=float, copy=True))
     levels = [] if groups is None else [g for g in dict.fromkeys(groups) if g is not None and g == g]
     if not 1 < len(levels) <= COMPONENTS:
         levels = []
@@ -113,9 +121,10 @@ def covariates(
 
 
 def _directions(rows: np.ndarray) -> np.ndarray:
-    """Principal components of standardised rows."""
+    """Principal components of rows, which are standardised in place."""
     if not rows.shape[1]:
         return rows
+    standardise(rows)
     singular, directions = principal(rows)
     kept = int(min(COMPONENTS, (singular > 1e-9).sum()))
     return rows @ directions[:kept].T
@@ -223,7 +232,7 @@ def boosted_check(matrix: np.ndarray, labels: np.ndarray, weights: np.ndarray, f
     from sklearn.ensemble import HistGradientBoostingClassifier
     from threadpoolctl import threadpool_limits
 
-    from precompute.blind.trees import binned
+    from precompute.blind.trees import BINS, binned
 
     logits = np.zeros(labels.shape)
     with threadpool_limits(1):  # as in `trees_fold`
@@ -235,7 +244,7 @@ def boosted_check(matrix: np.ndarray, labels: np.ndarray, weights: np.ndarray, f
                 if y.min() == y.max():  # labels drawn by group can leave a training part one class
                     continue
                 model = HistGradientBoostingClassifier(
-                    max_iter=40, max_leaf_nodes=7, early_stopping=False, random_state=0
+                    max_iter=40, max_leaf_nodes=7, max_bins=BINS, early_stopping=False, random_state=0
                 )
                 model.fit(x, y, sample_weight=balanced(y, weights[training, draw]))
                 logits[~training, draw] = model.decision_function(new) - model.decision_function(x).mean()

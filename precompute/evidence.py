@@ -23,7 +23,7 @@ from precompute.statistics.low_fpr import tpr_at_fpr
 from precompute.statistics.missing import missingness
 from precompute.statistics.multiplicity import holm
 from precompute.statistics.trained import trained_estimate
-from precompute.tables import ORIGINAL, Scores, scores_of
+from precompute.tables import ORIGINAL, Scores, part_of, scores_of
 from precompute.units import table_design
 from precompute.verdicts import Evidence, decide
 
@@ -183,8 +183,13 @@ def dataset_of(name: str, clips: pd.DataFrame, seed: int) -> Dataset:
 
 def features_of(data: Dataset, blind: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
     """Take columns of ``blind.parquet``, those that are there, in the order of the clips."""
-    there = ["clip_id", *(name for name in columns if name in blind)]
-    return blind.loc[blind["dataset"] == data.name, there].set_index("clip_id").reindex(data.clips["clip_id"])
+    rows = np.flatnonzero(blind["dataset"] == data.name)
+    places = pd.Index(blind["clip_id"].iloc[rows]).get_indexer(data.clips["clip_id"])
+    # Column by column, for pandas copies a large table at each step.
+    taken = {name: blind[name].to_numpy()[rows[places]] for name in columns if name in blind}
+    table = pd.DataFrame(taken, index=pd.Index(data.clips["clip_id"]), copy=False)
+    table.iloc[np.flatnonzero(places < 0)] = np.nan
+    return table
 
 
 def reaching(data: Dataset, blind: pd.DataFrame) -> Covariates:
@@ -450,9 +455,9 @@ def verdict_rows(
         cells = scores_of(scores).cells(name, target)
         cell = cells[ORIGINAL]
         nll = [
-            (text, data.estimate(-data.column(cells["original", 0, text], "nll"), weights=overlap.fitted.weights))
-            for text in ("generated", "reference")
-            if ("original", 0, text) in cells
+            (key[2], data.estimate(-data.column(part_of(cells, key, ["nll"]), "nll"), weights=overlap.fitted.weights))
+            for key in (ORIGINAL, ("original", 0, "reference"))
+            if key in cells
         ]
         if "word_error" in attack.columns_of(cell):
             error = -data.column(cell, "word_error")

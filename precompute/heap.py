@@ -34,10 +34,13 @@ def share() -> None:
     By itself glibc puts arrays of up to 32 MB into the heap once it has seen some freed, and they leave holes.
 
     torch asks for pages of 2 MB where the system has them: half as many are then handed out, and zeroed, one by one.
+    pyarrow, which holds every text of a table, takes its memory from this heap too: its own allocator asks for pages of
+    2 MB for what is far smaller, and keeps them.
 
     It has to be called before a second thread has asked for memory, and numpy starts threads when it is imported.
     """
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # read by torch with its first tensor
+    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")  # read by pyarrow when it is imported
     if set_option := getattr(ctypes.CDLL(None), "mallopt", None):  # only glibc has it
         set_option(M_ARENA_MAX, 1)
         set_option(M_MMAP_THRESHOLD, LARGE)

@@ -73,16 +73,16 @@ def permuted(
 
     Returns
     -------
-    np.ndarray [shape=(n, draws)], float
+    np.ndarray [shape=(n, draws)], int8
     """
     keys = design.units if design.nested else np.arange(len(labels))
     first = np.unique(keys, return_index=True)[1]
     codes = np.unique(keys, return_inverse=True)[1]
-    result = np.empty((len(first), draws))
+    result = np.empty((len(first), draws), dtype=np.int8)
     for stratum in np.unique(strata[first]):
         rows = np.flatnonzero(strata[first] == stratum)
         order = np.argsort(rng.random((len(rows), draws)), axis=0)
-        result[rows] = labels[first][rows][order]
+        result[rows] = labels[first][rows].astype(np.int8)[order]
     return result[codes]
 
 
@@ -98,13 +98,13 @@ def redrawn(chance: np.ndarray, design: Design, draws: int, rng: np.random.Gener
 
     Returns
     -------
-    np.ndarray [shape=(n, draws)], float
+    np.ndarray [shape=(n, draws)], int8
     """
     if not design.nested:
-        return (rng.random((len(chance), draws)) < chance[:, None]).astype(float)
+        return (rng.random((len(chance), draws)) < chance[:, None]).astype(np.int8)
     codes = np.unique(design.units, return_inverse=True)[1]
     mean = np.bincount(codes, weights=chance) / np.bincount(codes)
-    return (rng.random((len(mean), draws)) < mean[:, None]).astype(float)[codes]
+    return (rng.random((len(mean), draws)) < mean[:, None]).astype(np.int8)[codes]
 
 
 def permutation_null(

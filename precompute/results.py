@@ -27,7 +27,7 @@ from precompute.statistics.intervals import Estimate, mean_estimate, percentiles
 from precompute.statistics.intervals import resampled_aucs as resampled
 from precompute.statistics.multiplicity import benjamini_hochberg
 from precompute.statistics.roc import auc
-from precompute.tables import Key, Scores, chosen, scores_of
+from precompute.tables import ORIGINAL, Key, Scores, chosen, part_of, scores_of
 from precompute.verdicts import SHIFTED, blind_verdict
 
 READABLE_WER = 0.8
@@ -40,7 +40,7 @@ NOT_SCORED = "given text not scored"
 SPEECHLESS = ("silence", "silence_fixed", "noise", "noise_fixed")
 """Conditions in which there is nothing to read; whether the target can read is judged on the original there."""
 
-VERSION = 6
+VERSION = 7
 """Raised when the same scores would give other tables."""
 
 TABLES = (
@@ -120,7 +120,7 @@ def build_results(
             if target not in given:
                 _add(tables, _attack_tables(data, target, cells, headline, estimates[name], limits.get(target), seed))
             if target not in given and reference in by_target and reference != target:
-                known, other = (one["original", 0, "generated"] for one in (cells, by_target[reference]))
+                known, other = (one[ORIGINAL] for one in (cells, by_target[reference]))
                 tables["reference"] += evidence.reference_rows(
                     data, target, known, reference, other, findings.overlaps[name], seed
                 )
@@ -185,10 +185,11 @@ def _attack_tables(
 ) -> dict[str, list[dict[str, Any]]]:
     """Rows about an attack that was made here."""
     grid = condition_rows(data, target, cells, headline.raw_null.factor)
-    origin = cells["original", 0, "generated"]
-    features = data.matrix(origin, attack.columns_of(origin))
     claimed = claim_rows(data, target, cells, grid, blind, limits)
     data.let_go()
+    heap.give_back()
+    origin = cells[ORIGINAL]
+    features = data.matrix(origin, attack.columns_of(origin))
     return {
         "conditions": grid,
         "claims": claimed,
@@ -316,8 +317,12 @@ def condition_rows(
     taken_in = {condition: _taken_in(data, heard[condition]) for condition, _ in groups}
     rows = []
     for condition, text in groups:
-        found = chosen(cells, condition, text)
-        origin = cells.get(("original", 0, "generated" if text == "carried" else text))
+        whole = cells[next(key for key in cells if (key[0], key[2]) == (condition, text))]
+        methods = {fit: method_of(fit, whole) for fit in FITS}
+        del whole
+        found = chosen(cells, condition, text, FITS.values())
+        key = ("original", 0, "generated" if text == "carried" else text)
+        origin = part_of(cells, key, FITS.values()) if key in cells else None
         for fit, column in FITS.items():
             values = [data.column(cell, column) for cell in found]
             narrow, single, drawn = mean_estimate(data.labels, values, data.weights)
@@ -337,7 +342,7 @@ def condition_rows(
                     **heard[condition],
                     "readable": _readable(taken_in, condition),
                     **_against_original(data, values, drawn, base),
-                    "method": method_of(fit, found[0]),
+                    "method": methods[fit],
                     "t_method": METHODS["t"],
                 }
             )
@@ -381,7 +386,7 @@ def _heard(data: Dataset, cells: Mapping[Key, pd.DataFrame], condition: str) -> 
         ``wer_member``, ``wer_non_member``, and ``own_caption, own_caption_low, own_caption_high``: how often what was
         written for a non-member is nearer to its own caption than to another's; None for transcripts.
     """
-    written = chosen(cells, condition, "generated")
+    written = chosen(cells, condition, "generated", ("wer", "generated_text"))
     errors = _word_errors(data, written) if written else {"wer_member": float("nan"), "wer_non_member": float("nan")}
     names = ("own_caption", "own_caption_low", "own_caption_high")
     if not is_captioned(data.clips):
@@ -466,11 +471,11 @@ def claim_rows(
     bar = max((value.high for value in blind.values() if np.isfinite(value.auc)), default=0.5)
     known_blind = [(family, value) for family, value in blind.items() if np.isfinite(value.auc)]
     shifted = blind_verdict(known_blind)[0] == SHIFTED
-    origin = cells.get(("original", 0, "reference"))
-    mirrored = origin is not None and data.estimate(-data.column(origin, "nll")).high < 0.5
+    known_text = ("original", 0, "reference") in cells
+    mirrored = known_text and data.estimate(-_nll(data, cells, "reference")).high < 0.5
     words = CAPTIONS if is_captioned(data.clips) else TRANSCRIPTS
     rows = claims(found, bar, readable, _moved(data, cells), _length_gap(data, cells), shifted, mirrored, words)
-    if limits and origin is None:
+    if limits and not known_text:
         rows.append(
             Claim(
                 NOT_SCORED,
@@ -485,20 +490,24 @@ def claim_rows(
 
 def _moved(data: Dataset, cells: Mapping[Key, pd.DataFrame]) -> Interaction | None:
     """Loss of certainty in the known text from the original to its resynthesis, members less non-members."""
-    origin = cells.get(("original", 0, "reference"))
-    spoken = chosen(cells, "resynthesis", "reference")
-    if origin is None or not spoken:
+    spoken = chosen(cells, "resynthesis", "reference", ["nll"])
+    if ("original", 0, "reference") not in cells or not spoken:
         return None
     swapped = np.mean([data.column(cell, "nll") for cell in spoken], axis=0)
-    return interaction(data.labels, data.column(origin, "nll"), swapped, data.units)
+    return interaction(data.labels, _nll(data, cells, "reference"), swapped, data.units)
+
+
+def _nll(data: Dataset, cells: Mapping[Key, pd.DataFrame], text: str) -> np.ndarray:
+    """Mean NLL of a text under the original audio, in the order of the clips."""
+    return data.column(part_of(cells, ("original", 0, text), ["nll"]), "nll")
 
 
 def _length_gap(data: Dataset, cells: Mapping[Key, pd.DataFrame]) -> tuple[float, float, float] | None:
     """AUC under silence of each clip's length less that under silence of one length, generated text."""
-    pair = [cells.get((name, 0, "generated")) for name in ("silence_fixed", "silence")]
-    if pair[0] is None or pair[1] is None:
+    pair: list[Key] = [(name, 0, "generated") for name in ("silence_fixed", "silence")]
+    if not all(key in cells for key in pair):
         return None
-    fixed, own = (data.column(cell, "mia_score") for cell in pair if cell is not None)
+    fixed, own = (data.column(part_of(cells, key, ["mia_score"]), "mia_score") for key in pair)
     gap = condition_contrast(data.labels, fixed, own, data.weights)
     return gap.difference, gap.low, gap.high
 
@@ -533,10 +542,9 @@ def _correlation_rows(
     data: Dataset, target: str, cells: Mapping[Key, pd.DataFrame], families: Mapping[str, np.ndarray]
 ) -> list[dict[str, Any]]:
     """Blind against membership score, over all clips (the paper's) and within class."""
-    cell = cells.get(("original", 0, "generated"))
-    if cell is None:
+    if ORIGINAL not in cells:
         return []
-    score = data.column(cell, "mia_score")
+    score = data.column(part_of(cells, ORIGINAL, ["mia_score"]), "mia_score")
     rows = []
     for family, values in families.items():
         pooled, inside = correlation(values, score, data.units), within_class(data.labels, values, score, data.units)

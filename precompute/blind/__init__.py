@@ -18,7 +18,6 @@ from precompute.blind.text import vectorizer
 from precompute.blind.trees import trees_fold
 from precompute.clips import Clip
 from precompute.statistics.logistic import standardise
-from precompute.statistics.rows import row_parts
 from precompute.statistics.single_clip import fit_typicality
 
 VERSION = 2
@@ -123,12 +122,11 @@ def blind_scores(
     if traces:
         models["fingerprint"] = _pooled(lambda a, b: (trees_fold(traces, y, a, b), {}, {}), y, folds)
     scores = pd.DataFrame({f"{name}_score": sigmoid(models[name].logits) for name in FAMILIES})
-    upload = table[dense["upload"]].to_numpy(float)
     return BlindFit(
         scores=scores,
         top={name: models[name].top for name in FAMILIES},
         models={name: model.as_numbers(keep_folds=name in (*dense, "text")) for name, model in models.items()},
-        typicality={"features": dense["upload"], "folds": fit_typicality(upload, folds)},
+        typicality={"features": dense["upload"], "folds": fit_typicality(table[dense["upload"]].to_numpy(), folds)},
     )
 
 
@@ -229,31 +227,36 @@ def _joint_fold(
     dense: pd.DataFrame, texts: np.ndarray, labels: np.ndarray, training: np.ndarray, held: np.ndarray
 ) -> _Fold:
     """Fit on standardised numbers beside TF-IDF."""
-    rows = [np.array(dense.iloc[part], dtype=float) for part in (training, held)]
-    mean, scale = standardise(rows[0])
-    rows[1] = (rows[1] - mean) / scale
-    names = list(dense.columns)
-    vectors = vectorizer(texts[training])
+    from scipy.sparse import csr_matrix
+
+    names, vectors = list(dense.columns), vectorizer(texts[training])
+    words = [csr_matrix((len(part), 0)) for part in (training, held)]
     if vectors is not None:
         names += [f"text: {term}" for term in vectors.get_feature_names_out()]
-    sparse = [_beside(rows.pop(0), texts[part], vectors) for part in (training, held)]
-    logits, coef, _, _ = _sparse_logistic(sparse[0], labels[training], sparse[1])
+        words = [vectors.transform(texts[part]) for part in (training, held)]
+    rows = [_with_room(part, dense.shape[1]) for part in words]
+    for j, name in enumerate(dense.columns):  # one by one: dense rows would be as large as the sparse ones
+        known, new = (dense[name].to_numpy(dtype=float)[part, None] for part in (training, held))
+        mean, scale = standardise(known)
+        for sparse, column in zip(rows, (known, (new - mean) / scale), strict=True):
+            sparse.data[sparse.indptr[:-1] + j] = column[:, 0]
+    heap.give_back()
+    logits, coef, _, _ = _sparse_logistic(rows[0], labels[training], rows[1])
     return logits, dict(zip(names, coef.tolist(), strict=True)), {}
 
 
-def _beside(numbers: np.ndarray, texts: np.ndarray, vectors: Any) -> Any:
-    """Put numbers [shape=(n, f)] and TF-IDF into one sparse matrix, some rows at a time: scipy copies what it joins."""
-    from scipy.sparse import csr_matrix, hstack
+def _with_room(words: Any, width: int) -> Any:
+    """Move sparse rows to the right, with `width` zeros in their place that are stored and can be set."""
+    from scipy.sparse import csr_matrix
 
-    words = csr_matrix((len(numbers), 0)) if vectors is None else vectors.transform(texts)
-    size = np.count_nonzero(numbers) + words.nnz
-    values, columns, ends = np.empty(size), np.empty(size, dtype=np.int32), np.zeros(len(numbers) + 1, dtype=np.int32)
-    for part in row_parts(len(numbers)):
-        joined = hstack([csr_matrix(numbers[part]), words[part]], format="csr")
-        begin = ends[part.start]
-        values[begin : begin + joined.nnz], columns[begin : begin + joined.nnz] = joined.data, joined.indices
-        ends[part.start + 1 : part.stop + 1] = begin + joined.indptr[1:]
-    return csr_matrix((values, columns, ends), shape=(len(numbers), numbers.shape[1] + words.shape[1]))
+    n = words.shape[0]
+    ends = words.indptr + width * np.arange(n + 1, dtype=words.indptr.dtype)
+    values, columns = np.zeros(ends[-1]), np.empty(ends[-1], dtype=words.indices.dtype)
+    places = np.arange(words.nnz) + width * np.repeat(np.arange(1, n + 1), np.diff(words.indptr))
+    values[places], columns[places] = words.data, words.indices + width
+    for j in range(width):
+        columns[ends[:-1] + j] = j
+    return csr_matrix((values, columns, ends), shape=(n, width + words.shape[1]))
 
 
 def _boosted_fold(

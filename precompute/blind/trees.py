@@ -43,6 +43,7 @@ def trees_fold(
         max_leaf_nodes=15,
         min_samples_leaf=int(np.clip(len(rows) // 10, 1, 20)),  # at 20, a list of under 40 clips would have no split
         max_features=0.3,
+        max_bins=BINS,
         early_stopping=False,
         class_weight="balanced",
         random_state=0,

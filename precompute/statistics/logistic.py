@@ -231,7 +231,6 @@ def out_of_fold_draws(
     np.ndarray [shape=(n, draws)]
     """
     logits = np.zeros(labels.shape)
-    weights = np.broadcast_to(weights, labels.shape)
     for index, fold in enumerate(np.unique(folds)):
         held = folds == fold
         both, found = _held_out(features, labels, weights, ~held, ridge, None if start is None else start[index])

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 ROWS_AT_ONCE = 4096
 """Clips that are worked on together."""
 
-
 NUMBERS_AT_ONCE = 2**16
 """Numbers of a part that is made again and again: under `precompute.heap.LARGE`, from which memory is asked for."""
 

@@ -79,7 +79,7 @@ def fit_typicality(features: np.ndarray, folds: np.ndarray) -> list[dict[str, An
 
 def _fit_fold(features: np.ndarray, training: np.ndarray) -> dict[str, Any]:
     """One fold of `fit_typicality`; all of a dataset's features are large, and are copied once."""
-    rows = features[training]
+    rows = features[training].astype(float, copy=False)
     mean = rows.mean(axis=0)
     rows -= mean
     spread = np.sqrt(np.einsum("ij,ij->j", rows, rows) / len(rows))
