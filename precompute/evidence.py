@@ -23,7 +23,7 @@ from precompute.statistics.low_fpr import tpr_at_fpr
 from precompute.statistics.missing import missingness
 from precompute.statistics.multiplicity import holm
 from precompute.statistics.trained import trained_estimate
-from precompute.tables import ORIGINAL, Scores, part_of, scores_of
+from precompute.tables import KNOWN, ORIGINAL, Scores, part_of, scores_of
 from precompute.units import table_design
 from precompute.verdicts import Evidence, decide
 
@@ -456,7 +456,7 @@ def verdict_rows(
         cell = cells[ORIGINAL]
         nll = [
             (key[2], data.estimate(-data.column(part_of(cells, key, ["nll"]), "nll"), weights=overlap.fitted.weights))
-            for key in (ORIGINAL, ("original", 0, "reference"))
+            for key in (ORIGINAL, KNOWN)
             if key in cells
         ]
         if "word_error" in attack.columns_of(cell):

@@ -27,7 +27,7 @@ from precompute.statistics.intervals import Estimate, mean_estimate, percentiles
 from precompute.statistics.intervals import resampled_aucs as resampled
 from precompute.statistics.multiplicity import benjamini_hochberg
 from precompute.statistics.roc import auc
-from precompute.tables import ORIGINAL, Key, Scores, chosen, part_of, scores_of
+from precompute.tables import KNOWN, ORIGINAL, Key, Scores, chosen, part_of, scores_of
 from precompute.verdicts import SHIFTED, blind_verdict
 
 READABLE_WER = 0.8
@@ -471,11 +471,10 @@ def claim_rows(
     bar = max((value.high for value in blind.values() if np.isfinite(value.auc)), default=0.5)
     known_blind = [(family, value) for family, value in blind.items() if np.isfinite(value.auc)]
     shifted = blind_verdict(known_blind)[0] == SHIFTED
-    known_text = ("original", 0, "reference") in cells
-    mirrored = known_text and data.estimate(-_nll(data, cells, "reference")).high < 0.5
+    mirrored = KNOWN in cells and data.estimate(-_known_nll(data, cells)).high < 0.5
     words = CAPTIONS if is_captioned(data.clips) else TRANSCRIPTS
     rows = claims(found, bar, readable, _moved(data, cells), _length_gap(data, cells), shifted, mirrored, words)
-    if limits and not known_text:
+    if limits and KNOWN not in cells:
         rows.append(
             Claim(
                 NOT_SCORED,
@@ -491,15 +490,15 @@ def claim_rows(
 def _moved(data: Dataset, cells: Mapping[Key, pd.DataFrame]) -> Interaction | None:
     """Loss of certainty in the known text from the original to its resynthesis, members less non-members."""
     spoken = chosen(cells, "resynthesis", "reference", ["nll"])
-    if ("original", 0, "reference") not in cells or not spoken:
+    if KNOWN not in cells or not spoken:
         return None
     swapped = np.mean([data.column(cell, "nll") for cell in spoken], axis=0)
-    return interaction(data.labels, _nll(data, cells, "reference"), swapped, data.units)
+    return interaction(data.labels, _known_nll(data, cells), swapped, data.units)
 
 
-def _nll(data: Dataset, cells: Mapping[Key, pd.DataFrame], text: str) -> np.ndarray:
-    """Mean NLL of a text under the original audio, in the order of the clips."""
-    return data.column(part_of(cells, ("original", 0, text), ["nll"]), "nll")
+def _known_nll(data: Dataset, cells: Mapping[Key, pd.DataFrame]) -> np.ndarray:
+    """Mean NLL of the known text under the original audio, in the order of the clips."""
+    return data.column(part_of(cells, KNOWN, ["nll"]), "nll")
 
 
 def _length_gap(data: Dataset, cells: Mapping[Key, pd.DataFrame]) -> tuple[float, float, float] | None:

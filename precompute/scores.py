@@ -183,7 +183,8 @@ def _chunks(
         scorer = _Scorer(target, plan, store, advance, prompt)
         chunk: list[Clip] = []
         held = 0.0
-        for index in np.argsort(lengths, kind="stable"):
+        # The longest first: what memory it takes shows at once, and later ones fit where earlier ones were.
+        for index in np.argsort(-lengths, kind="stable"):
             needed = 4 * SAMPLE_RATE * lengths[index] * len(plan.inputs())
             if chunk and (held + needed > CHUNK_BYTES or len(chunk) == CHUNK_CLIPS):
                 yield scorer, chunk

@@ -8,14 +8,14 @@ import pytest
 import soundfile
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
 
-from precompute.attack import assign_folds
+from precompute.attack import assign_folds, sigmoid
 from precompute.blind import ACOUSTIC, FAMILIES, METADATA, BlindFit, blind_scores, features
 from precompute.blind.acoustic import acoustic_features
 from precompute.blind.fingerprint import FINGERPRINT
 from precompute.blind.text import terms, text_logit, vocabulary
 from precompute.clips import Clip, InputError, resample
-from precompute.statistics import rows
 from precompute.statistics.roc import auc
 from tests.fake_scores import FakeDataset, fake_clips, fake_features
 
@@ -139,12 +139,24 @@ def test_without_transcripts_there_is_no_text_family_and_the_others_stand():
 
 
 @pytest.mark.parametrize("texts", [True, False])
-def test_numbers_and_words_joined_some_rows_at_a_time_are_the_very_same(texts, monkeypatch):
-    _, _, whole = fitted(n=12, texts=texts)
-    monkeypatch.setattr(rows, "ROWS_AT_ONCE", 5)
-    _, _, parts = fitted(n=12, texts=texts)
-    pd.testing.assert_frame_equal(parts.scores, whole.scores)
-    assert parts.top == whole.top
+def test_the_joint_family_is_one_regression_on_standardised_numbers_beside_words(texts):
+    clips, folds, fit = fitted(n=12, texts=texts)
+    table = fake_features(clips, 0.0)
+    numbers = table[[name for name in (*METADATA, *ACOUSTIC) if name in table]].to_numpy(float)
+    words, labels = clips["text"].to_numpy(), clips["label"].to_numpy()
+    wanted = np.zeros(len(clips))
+    for fold in np.unique(folds):
+        training, held = folds != fold, folds == fold
+        scale = StandardScaler().fit(numbers[training])
+        parts = [[scale.transform(numbers[rows])] for rows in (training, held)]
+        if texts:
+            vectors = TfidfVectorizer(analyzer=terms, vocabulary=vocabulary(words[training])).fit(words[training])
+            for part, rows in zip(parts, (training, held), strict=True):
+                part.append(vectors.transform(words[rows]).toarray())
+        known, new = map(np.hstack, parts)
+        model = LogisticRegression(class_weight="balanced", max_iter=2000).fit(known, labels[training])
+        wanted[held] = model.decision_function(new) - model.decision_function(known).mean()
+    np.testing.assert_allclose(fit.scores["joint_score"], sigmoid(wanted), atol=1e-3)
 
 
 def test_words_of_held_out_clips_are_not_in_their_folds_vocabulary():

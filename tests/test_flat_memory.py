@@ -1,5 +1,8 @@
 """What is held of a whole audit does not grow with the number of clips: chunks, batches, draws, rows of a cell."""
 
+import os
+import subprocess
+import sys
 import weakref
 
 import numpy as np
@@ -7,7 +10,7 @@ import pandas as pd
 import pytest
 import soundfile
 
-from precompute import nulls, scores
+from precompute import evidence, nulls, scores
 from precompute.adjustment import Covariates, propensity
 from precompute.attack import assign_folds
 from precompute.clips import SAMPLE_RATE, Clip, Cohort
@@ -17,7 +20,7 @@ from precompute.scoring import stats_to_arrays
 from precompute.statistics import intervals
 from precompute.statistics.low_fpr import tpr_at_fpr
 from precompute.store import Store
-from precompute.tables import Scored
+from precompute.tables import Scored, chosen, part_of
 from precompute.targets import load_target
 from precompute.units import design
 from precompute.work import BatchSize, Work, execute
@@ -215,3 +218,49 @@ def test_columns_added_to_cells_share_the_names_of_the_clips(tmp_path):
     first, second = (kept._added["a", "t", key] for key in keys)
     assert first.index is second.index and first["mia_score"].tolist() == list(range(6))
     assert second.loc["c5", "mia_score"] == 6.0
+
+
+def test_some_columns_of_a_cell_are_those_of_the_whole_and_nothing_else_is_read(tmp_path, monkeypatch):
+    ids = [f"c{n}" for n in range(6)]
+    cohort = Cohort("a", tuple(Clip(name, tmp_path / name) for name in ids), (0, 1) * 3)
+    kept, key = Scored(tmp_path, [cohort]), ("original", 0, "generated")
+    rows = [
+        {
+            **dict(
+                zip(("clip_id", "target", "condition", "realization", "scored_text"), (name, "t", *key), strict=True)
+            ),
+            **{"generated_text": name.upper(), "nll": float(n), "n_tokens": n, "trained": None, "wer": 0.5},
+        }
+        for n, name in reversed(list(enumerate(ids)))
+    ]
+    kept.write("t", rows)
+    kept.add("a", "t", key, pd.DataFrame({"mia_score": np.arange(6.0)}, index=ids))
+    cells, read = kept.cells("a", "t"), []
+    names = ["nll", "mia_score", "generated_text", "not there"]
+    whole = cells[key][["clip_id", *names[:-1]]]
+    monkeypatch.setattr(
+        pd, "read_feather", lambda path, _real=pd.read_feather, **how: read.append(how) or _real(path, **how)
+    )
+    pd.testing.assert_frame_equal(part_of(cells, key, names), whole)
+    assert read[0]["columns"] == ["clip_id", "generated_text", "nll"]
+    pd.testing.assert_frame_equal(part_of({key: cells[key]}, key, names), whole)
+    assert [list(cell) for cell in chosen(cells, "original", "generated", ["wer"])] == [["clip_id", "wer"]]
+    assert chosen(cells, "original", "reference", ["wer"]) == []
+
+
+def test_features_of_a_dataset_follow_its_clips_and_are_missing_where_a_clip_has_none():
+    ids = [f"c{n}" for n in range(8)]
+    blind = pd.DataFrame({"clip_id": [*ids[::-1], *ids], "dataset": ["a"] * 8 + ["b"] * 8, "x": np.arange(16.0)})
+    clips = pd.DataFrame({"clip_id": [*ids, "new"], "dataset": "a", "label": [0, 1, 0] * 3})
+    found = evidence.features_of(evidence.dataset_of("a", clips, 0), blind, ["x", "not there"])
+    assert list(found) == ["x"] and found.index.tolist() == [*ids, "new"]
+    assert found["x"].tolist()[:8] == list(range(8))[::-1] and np.isnan(found["x"].iloc[8])
+
+
+def test_pyarrow_takes_its_memory_from_the_heap_that_all_threads_share():
+    code = (
+        "from precompute import heap; heap.share(); import pyarrow; print(pyarrow.default_memory_pool().backend_name)"
+    )
+    named = {name: value for name, value in os.environ.items() if name != "ARROW_DEFAULT_MEMORY_POOL"}
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=named)
+    assert found.stdout.strip() == "system"
