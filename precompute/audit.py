@@ -66,7 +66,7 @@ def run(request: Request) -> Path:
     clips = unique_clips(cohorts)
     brought = [] if request.scores is None else given_scores(request.scores, cohorts)
     with Store(request.cache) as store, Studio(request.device) as studio, scratch(request.cache) as parts:
-        hashes = measured(clips, store, parts / "features.parquet")
+        measured(clips, store, parts / "features.parquet")
         heap.give_back()
         scores, tokens, targets = Scored(parts, cohorts), Writer(parts / "tokens.parquet", lists=True), []
         for name in request.names:
@@ -80,6 +80,7 @@ def run(request: Request) -> Path:
         targets += brought_targets
         given = [description["id"] for _, description in brought]
         features = pd.read_parquet(parts / "features.parquet")
+        hashes = features.pop("audio_hash")
         clip_table, datasets = clips_table(cohorts, features, hashes), [described(cohort) for cohort in cohorts]
         del cohorts, clips, hashes  # what follows reads tables
         folds = {str(name): attack.dataset_folds(part, request.seed) for name, part in clip_table.groupby("dataset")}
@@ -111,11 +112,10 @@ def run(request: Request) -> Path:
     return request.out
 
 
-def measured(clips: Sequence[Clip], store: Store, path: Path) -> dict[str, str]:
-    """Put the blind features aside, for after the targets; give the hash of each clip's audio."""
+def measured(clips: Sequence[Clip], store: Store, path: Path) -> None:
+    """Put the blind features and the hash of each clip's audio aside, for after the targets."""
     features, hashes = feature_table(clips, store)
-    features.to_parquet(path)
-    return hashes
+    features.assign(audio_hash=pd.Series(hashes)).to_parquet(path)
 
 
 @contextlib.contextmanager
@@ -278,9 +278,9 @@ def blind_baselines(
     return pd.concat(tables, ignore_index=True), models
 
 
-def clips_table(cohorts: Sequence[Cohort], features: pd.DataFrame, hashes: Mapping[str, str]) -> pd.DataFrame:
+def clips_table(cohorts: Sequence[Cohort], features: pd.DataFrame, hashes: pd.Series) -> pd.DataFrame:
     """Rows of ``clips.parquet``: one per cohort and clip."""
-    seconds = features["metadata.duration_s"].astype(float).to_dict()
+    seconds, hash_of = features["metadata.duration_s"].astype(float).to_dict(), hashes.to_dict()
     rows = [
         {
             "clip_id": clip.clip_id,
@@ -293,7 +293,7 @@ def clips_table(cohorts: Sequence[Cohort], features: pd.DataFrame, hashes: Mappi
             "group": clip.group,
             "language": clip.language,
             "task": clip.task,
-            "audio_hash": hashes[clip.clip_id],
+            "audio_hash": hash_of[clip.clip_id],
         }
         for cohort in cohorts
         for clip, label in zip(cohort.clips, cohort.labels, strict=True)

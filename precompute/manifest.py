@@ -118,14 +118,13 @@ def understood_rows(path: Path, problems: Problems, columns: Mapping[str, str] |
     """Read a list and understand its rows; what cannot be is noted (steps 1 and 2) and left out."""
     try:
         file = find_list(path)
-        records = list(read_records(file, columns))
+        names, rows, wrong = _read(file, columns, path.resolve().name if path.is_dir() else file.stem)
     except InputError as error:
         problems.add(1, str(error))
         return []
-    if not records:
+    if not names:
         problems.add(1, f"{file.name} has no rows")
         return []
-    names = dict.fromkeys(name for _, record in records for name in record)
     missing = [name for name in ("file_name", "label") if name not in names]
     if missing:
         problems.add(
@@ -134,16 +133,29 @@ def understood_rows(path: Path, problems: Problems, columns: Mapping[str, str] |
             "say which is which with --columns",
         )
         return []
-    folder = file if file.is_dir() else file.parent
-    default = path.resolve().name if path.is_dir() else file.stem
-    rows: list[Row] = []
-    for number, record in records:
-        try:
-            rows.append(_row(number, record, folder, default))
-        except InputError as error:
-            problems.add(2, f"row {number} ({record.get('file_name') or 'no file_name'}): {error}")
+    for sentence in wrong:
+        problems.add(2, sentence)
     repeated_ids(rows, problems)
     return rows
+
+
+def _read(file: Path, columns: Mapping[str, str] | None, default: str) -> tuple[dict[str, None], list[Row], list[str]]:
+    """Names of all columns, the rows that can be understood, and what is wrong with the others.
+
+    Rows are understood as they are read: what is read is several times as large as what is kept of it.
+    """
+    folder = file if file.is_dir() else file.parent
+    names: dict[str, None] = {}
+    rows: list[Row] = []
+    wrong: list[str] = []
+    paths: dict[str, Path] = {}
+    for number, record in read_records(file, columns):
+        names |= dict.fromkeys(record)
+        try:
+            rows.append(_row(number, record, folder, default, paths))
+        except InputError as error:
+            wrong.append(f"row {number} ({record.get('file_name') or 'no file_name'}): {error}")
+    return names, rows, wrong
 
 
 def repeated_ids(rows: list[Row], problems: Problems) -> None:
@@ -183,8 +195,8 @@ def _cohort(name: str, rows: list[Row], path: Path) -> Cohort:
     )
 
 
-def _row(number: int, record: Mapping[str, str], folder: Path, default: str) -> Row:
-    """Understand one row, or say in an `InputError` what is wrong with it."""
+def _row(number: int, record: Mapping[str, str], folder: Path, default: str, paths: dict[str, Path]) -> Row:
+    """Understand one row, or say in an `InputError` what is wrong; `paths`: of files met before, one for all clips."""
     if not record.get("file_name"):
         raise InputError("has no file_name")
     label = LABELS.get(record.get("label", "").lower())
@@ -195,7 +207,7 @@ def _row(number: int, record: Mapping[str, str], folder: Path, default: str) -> 
         raise InputError(f"ends at {end:g} s, not after its start at {start or 0:g} s")
     clip = Clip(
         record.get("clip_id") or _default_id(Path(record.get("called") or record["file_name"]), folder, start, end),
-        folder / record["file_name"],
+        paths.setdefault(record["file_name"], folder / record["file_name"]),
         text=record.get("text") or None,
         group=record.get("group") or None,
         start=start,
