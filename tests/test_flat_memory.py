@@ -264,3 +264,11 @@ def test_pyarrow_takes_its_memory_from_the_heap_that_all_threads_share():
     named = {name: value for name, value in os.environ.items() if name != "ARROW_DEFAULT_MEMORY_POOL"}
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=named)
     assert found.stdout.strip() == "system"
+
+
+def test_the_longest_clips_are_read_first_so_that_the_peak_comes_at_the_beginning(monkeypatch, tmp_path):
+    seconds = {"short": 0.5, "long": 3.0, "longer": 4.0, "middle": 1.0}
+    clips = [Clip(name, tmp_path / "none.wav", end=end) for name, end in seconds.items()]
+    monkeypatch.setattr(scores, "CHUNK_CLIPS", 3)
+    chunks = [[clip.clip_id for clip in part] for _, part in scores._chunks(Writing(), clips, PLAN, None, None)]
+    assert chunks == [["longer", "long", "middle"], ["short"]]

@@ -122,6 +122,7 @@ def test_spans_of_one_recording_are_clips_of_their_own(tmp_path):
     ]
     (cohort,) = load_manifest(write_csv(tmp_path / "list.csv", rows))
     assert [clip.clip_id for clip in cohort.clips] == ["a.wav#0-0.02", "a.wav#0.02-0.04"]
+    assert cohort.clips[0].path is cohort.clips[1].path  # a list of many spans holds each file's path once
 
 
 def test_absolute_paths_are_trusted_and_named_as_seen_from_the_list(tmp_path):
