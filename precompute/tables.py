@@ -70,19 +70,19 @@ def cells_of(rows: pd.DataFrame) -> dict[Key, pd.DataFrame]:
     return {(str(key[0]), int(key[1]), str(key[2])): cell for key, cell in groups}
 
 
-def part_of(cells: Mapping[Key, pd.DataFrame], key: Key, names: Iterable[str]) -> pd.DataFrame:
+def part_of(cells: Mapping[Key, pd.DataFrame], key: Key, names: Collection[str]) -> pd.DataFrame:
     """Take some columns of a cell, those that it has, beside `clip_id`; of a file no other column is read."""
     if isinstance(cells, _Cells):
         return cells.part(key, names)
     return _only(cells[key], names)
 
 
-def _only(rows: pd.DataFrame, names: Iterable[str]) -> pd.DataFrame:
+def _only(rows: pd.DataFrame, names: Collection[str]) -> pd.DataFrame:
     return rows[["clip_id", *(name for name in names if name in rows)]]
 
 
 def chosen(
-    cells: Mapping[Key, pd.DataFrame], condition: str, scored_text: str, names: Iterable[str]
+    cells: Mapping[Key, pd.DataFrame], condition: str, scored_text: str, names: Collection[str]
 ) -> list[pd.DataFrame]:
     """Take some columns of all cells of one condition and scored text, a realization each; see `part_of`."""
     return [part_of(cells, key, names) for key in cells if (key[0], key[2]) == (condition, scored_text)]
@@ -112,6 +112,7 @@ class Writer:
     def __init__(self, path: Path, lists: bool = False) -> None:
         self._path, self._lists = path, lists
         self._held: list[Mapping[str, Any]] = []
+        self._schema: Any = None
         self._file: Any = None
 
     def add(self, row: Mapping[str, Any]) -> None:
@@ -131,20 +132,21 @@ class Writer:
 
         if not self._held:
             return
-        schema = pa.schema([(name, self._type(name)) for name in self._held[0]])
         if self._file is None:
-            self._file = self._opened(schema)
+            self._schema = pa.schema([(name, self._type(name)) for name in self._held[0]])
+            self._file = self._opened()
+        schema = self._schema
         columns = [pa.array([row[f.name] for row in self._held], f.type, from_pandas=True) for f in schema]
         self._file.write_table(pa.Table.from_arrays(columns, schema=schema))
         self._held = []
 
-    def _opened(self, schema: Any) -> Any:
+    def _opened(self) -> Any:
         from pyarrow import ipc
         from pyarrow.parquet import ParquetWriter
 
         if self._lists:
-            return ParquetWriter(self._path, schema, compression="zstd")
-        return ipc.new_file(self._path, schema, options=ipc.IpcWriteOptions(compression="zstd"))
+            return ParquetWriter(self._path, self._schema, compression="zstd")
+        return ipc.new_file(self._path, self._schema, options=ipc.IpcWriteOptions(compression="zstd"))
 
     def _type(self, column: str) -> Any:
         import pyarrow as pa
@@ -223,7 +225,7 @@ class Scored:
         given = self._given.get((dataset, target))
         return _Cells(self, dataset, target, self._keys[target] if given is None else list(cells_of(given)))
 
-    def cell(self, dataset: str, target: str, key: Key, names: Iterable[str] | None = None) -> pd.DataFrame:
+    def cell(self, dataset: str, target: str, key: Key, names: Collection[str] | None = None) -> pd.DataFrame:
         """Read one cell, with every column added to it, or those of its columns that are named."""
         if (dataset, target) in self._given:
             rows = cells_of(self._given[dataset, target])[key]
@@ -255,7 +257,7 @@ class Scored:
     def _path(self, target: int, cell: int) -> Path:
         return self._folder / f"{target}-{cell}.arrow"
 
-    def _read_file(self, target: int, cell: int, names: Iterable[str] | None = None) -> pd.DataFrame:
+    def _read_file(self, target: int, cell: int, names: Collection[str] | None = None) -> pd.DataFrame:
         from pyarrow import ipc
 
         path, wanted = self._path(target, cell), None
@@ -279,7 +281,7 @@ class _Cells(Mapping[Key, pd.DataFrame]):
             raise KeyError(key)
         return self._scored.cell(*self._of, key)
 
-    def part(self, key: Key, names: Iterable[str]) -> pd.DataFrame:
+    def part(self, key: Key, names: Collection[str]) -> pd.DataFrame:
         """Read some columns of a cell; see `part_of`."""
         return self._scored.cell(*self._of, key, names)
 
