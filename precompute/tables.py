@@ -20,6 +20,7 @@ Key = tuple[str, int, str]
 
 ORIGINAL: Key = ("original", 0, "generated")
 KNOWN: Key = ("original", 0, "reference")
+"""Original audio, and the text that is known of it."""
 FLUSHED_ROWS = 512
 """Rows of a cell that are held before they are written."""
 
