@@ -38,7 +38,7 @@ LOGITS_AT_ONCE = 2**26
 """Largest number of logits (rows x positions x vocabulary) in memory while given text is scored."""
 LOGITS_REDUCED_AT_ONCE = 2**22
 """Largest number of logits reduced to statistics together on a CPU: their intermediate values fit its cache better."""
-READ_AT_ONCE = 32
+READ_AT_ONCE = 16
 """Inputs read together; a larger batch is put together from them, the padding of each part being its own."""
 LEAVE_AT = 0.75
 """Share of the rows of a batch still being written at which finished ones leave it: leaving copies the whole cache."""
