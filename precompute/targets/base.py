@@ -154,16 +154,16 @@ def _reduced(logits: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
     log_p.clamp_(min=-200)  # where p is 0, and 0 log 0 is 0
     p = log_p.exp()
     # The tolerance keeps uniform logits, which rounding puts just below 1 / V, from counting no entry at all.
-    plausible = (p * p.shape[-1] >= 1 - 1e-4).sum(-1).clamp(min=1)
-    entropy = -torch.linalg.vecdot(p, log_p)
-    spread = torch.linalg.vecdot(p, (log_p + entropy[..., None]).square_())
+    plausible = (p >= (1 - 1e-4) / p.shape[-1]).sum(-1).clamp(min=1)
+    entropy, largest = -torch.linalg.vecdot(p, log_p), log_p.amax(-1)
+    spread = torch.linalg.vecdot(p, log_p.add_(entropy[..., None]).square_())  # in place: a slice of logits is large
     best = p.topk(2, dim=-1).values
     columns = {
         "logprob": logprob,
         "renyi_0": plausible.float().log(),
         "entropy": entropy,
         "renyi_2": -torch.linalg.vecdot(p, p).log(),
-        "renyi_inf": -log_p.amax(-1),
+        "renyi_inf": -largest,
         "gap": best[..., 0] - best[..., 1],
         "mean_logprob": -entropy,
         "std_logprob": spread.sqrt(),
