@@ -14,7 +14,6 @@ from itertools import product
 import numpy as np
 import pandas as pd
 
-from precompute import heap
 from precompute.statistics.directions import principal
 from precompute.statistics.logistic import (
     balanced,
@@ -249,7 +248,6 @@ def boosted_check(matrix: np.ndarray, labels: np.ndarray, weights: np.ndarray, f
                 )
                 model.fit(x, y, sample_weight=balanced(y, weights[training, draw]))
                 logits[~training, draw] = model.decision_function(new) - model.decision_function(x).mean()
-            heap.give_back()  # trees leave holes behind
     return logits
 
 

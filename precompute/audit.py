@@ -65,13 +65,16 @@ def run(request: Request) -> Path:
         return request.out
     clips = unique_clips(cohorts)
     brought = [] if request.scores is None else given_scores(request.scores, cohorts)
-    with Store(request.cache) as store, Studio(request.device) as studio, scratch(request.cache) as parts:
+    with (
+        heap.given_back(),
+        Store(request.cache) as store,
+        Studio(request.device) as studio,
+        scratch(request.cache) as parts,
+    ):
         measured(clips, store, parts / "features.parquet")
-        heap.give_back()
         scores, tokens, targets = Scored(parts, cohorts), Writer(parts / "tokens.parquet", lists=True), []
         for name in request.names:
             targets.append(score_target(name, clips, request, store, studio, scores, tokens))
-            heap.give_back()
         tokens.close()
         brought_targets = take_given(request, brought, targets, scores)
         written = written_texts(clips, scores, targets)
@@ -85,20 +88,14 @@ def run(request: Request) -> Path:
         del cohorts, clips, hashes  # what follows reads tables
         folds = {str(name): attack.dataset_folds(part, request.seed) for name, part in clip_table.groupby("dataset")}
         add_membership(scores, folds, given)
-        heap.give_back()
         blind_table, blind_models = blind_baselines(clip_table, features, folds)
         del features  # they stand in the table
-        heap.give_back()
         findings = evidence.find(clip_table, scores, blind_table, request.seed, given)
-        heap.give_back()
         blind_table = add_adjustment(scores, blind_table, findings)
-        heap.give_back()
         models = results.build_models(scores, blind_models, folds, given)
-        heap.give_back()
         audit = describe(request, datasets, targets, fingerprint, time.monotonic() - began)
         made = results.build_results(clip_table, scores, blind_table, audit, models, findings)
         del findings
-        heap.give_back()
         write_bundle(
             request.out,
             audit=audit,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from precompute import attack, heap
+from precompute import attack
 from precompute.adjustment import Covariates, covariates, matched_pairs
 from precompute.blind import DENSE, FAMILIES
 from precompute.headline import Headline, Overlap, Sample, find_headline, find_overlap, given_headline
@@ -151,9 +151,7 @@ def find(
             data = dataset_of(str(name), clips, seed)
             found.datasets[data.name] = data
             found.overlaps[data.name] = find_overlap(data.sample, reaching(data, blind), seed=seed)
-            heap.give_back()
             found.factors[data.name] = blind_factors(data, blind, seed)
-            heap.give_back()
             for target in part["target"]:
                 cell = scores.cells(str(name), target)[ORIGINAL]
                 overlap = found.overlaps[data.name]
@@ -162,7 +160,6 @@ def find(
                 else:
                     features = data.matrix(cell, attack.columns_of(cell))
                     del cell
-                    heap.give_back()
                     headline = find_headline(data.sample, features, overlap, seed)
                 found.headlines[data.name, str(target)] = headline
                 bar.update()
@@ -303,7 +300,7 @@ def _control(dataset: str, target: str, control: str, auc: float, low: float, hi
     }
 
 
-def grouping_rows(data: Dataset, name: str, features: np.ndarray) -> list[dict[str, Any]]:
+def grouping_rows(data: Dataset, name: str, make: Callable[[], np.ndarray]) -> list[dict[str, Any]]:
     """AUC of one attack or blind baseline under random folds and under folds that keep groups whole, side by side.
 
     Parameters
@@ -311,18 +308,22 @@ def grouping_rows(data: Dataset, name: str, features: np.ndarray) -> list[dict[s
     data : Dataset
     name : str
         What the features are.
-    features : np.ndarray [shape=(n, f)]
+    make : callable
+        Gives the features, shape (n, f), which are large: it is not called where no groups are known.
 
     Returns
     -------
     list of dict
         One row; none where under two groups are known. A random AUC above the grouped one is what speakers give away.
     """
+    if "group" not in data.clips or data.clips["group"].isna().all():
+        return []
+    features = make()
     usable = np.isfinite(features).all(axis=1)
     if not usable.all():  # a copy of what may be large
         features = features[usable]
     labels, ids = data.labels[usable], data.clips["clip_id"][usable].tolist()
-    groups = data.clips["group"][usable] if "group" in data.clips else pd.Series(dtype=object)
+    groups = data.clips["group"][usable]
     groups = groups.where(groups.notna(), pd.Series(ids, index=groups.index)) if groups.notna().any() else groups
     if groups.nunique() < 2:
         return []
@@ -480,12 +481,14 @@ def verdict_rows(
             direction=[(text, found) for text, found in nll if np.isfinite(found.auc)],
         )
         score = data.column(cell, "mia_score")
+        added = added_value(data, blind[name]["joint"], score, headline.raw_null.factor)
         rows.append(
             _verdict_row(data, headline, evidence, truths.get(name), cell)
             | _low_rates(data, score)
-            | added_value(data, blind[name]["joint"], score, headline.raw_null.factor)
+            | added
             | {"method": GIVEN_METHOD if target in given else headline_method(attack.columns_of(cell))}
         )
+        data.let_go()
         if target in (limits or {}):
             row = rows[-1]
             row["access"] = (limits or {})[target]

@@ -6,9 +6,11 @@ clips hold all of the chunk's memory behind them, and a process that works for a
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
-import sys
+import threading
+from collections.abc import Iterator
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
 """Options of glibc's ``mallopt``, by their numbers in ``malloc.h``."""
@@ -20,12 +22,42 @@ FREE_AT_END = 2**23
 """Freed bytes at the end of the heap that are kept for what comes next."""
 
 
+EVERY = 0.3
+"""Seconds after which freed memory is given back again: it takes some milliseconds, and what is asked for in between
+makes holes resident that hold nothing."""
+
+
 def give_back() -> None:
-    """Give freed memory back to the system, from the middle of heaps too; it takes some milliseconds."""
-    if arrow := sys.modules.get("pyarrow"):  # which has a heap of its own
-        arrow.default_memory_pool().release_unused()
+    """Give freed memory back to the system, from the middle of heaps too."""
     if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):  # only glibc has it
         trim(0)
+
+
+@contextlib.contextmanager
+def given_back(every: float = EVERY) -> Iterator[None]:
+    """Give freed memory back to the system again and again, as long as this lasts.
+
+    A heap of many hours is full of holes, and new memory goes to another hole each time: without this all of them are
+    resident before long, whatever is held.
+
+    Parameters
+    ----------
+    every : float
+        Seconds.
+    """
+    done = threading.Event()
+
+    def run() -> None:
+        while not done.wait(every):
+            give_back()
+
+    thread = threading.Thread(target=run, name="heap", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
 
 
 def share() -> None:

@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from precompute import attack, evidence, heap
+from precompute import attack, evidence
 from precompute.blind import DENSE, FAMILIES, BlindFit
 from precompute.blind.properties import separating_properties
 from precompute.bundle import plain
 from precompute.claims import CAPTIONS, TRANSCRIPTS, Cell, Claim, claims
-from precompute.evidence import Dataset, Findings
+from precompute.evidence import Dataset, Findings, features_of
 from precompute.given import GIVEN
 from precompute.headline import Headline, Overlap
 from precompute.hearing import CHANCE, Hearing, hearing, is_captioned, own_caption_shares
@@ -105,12 +105,11 @@ def build_results(
     columns: dict[str, dict[str, np.ndarray]] = {}
     estimates: dict[str, dict[str, Estimate]] = {}
     for name, data in tqdm(findings.datasets.items(), desc="statistics", unit="dataset", disable=None):
-        rows = blind[blind["dataset"] == name]
-        columns[name] = {family: data.column(rows, f"{family}_score") for family in FAMILIES}
+        scored = features_of(data, blind, [f"{family}_score" for family in FAMILIES])
+        columns[name] = {family: scored[f"{family}_score"].to_numpy(dtype=float) for family in FAMILIES}
         estimates[name] = {f: data.estimate(v, findings.factors[name][f]) for f, v in columns[name].items()}
         top = (models or {}).get(name, {}).get("blind", {})
-        _add(tables, _dataset_tables(data, rows, findings.overlaps[name], estimates[name], top))
-        del rows  # as large as the table
+        _add(tables, _dataset_tables(data, blind, findings.overlaps[name], estimates[name], top))
         by_target = {
             t: scores_of(scores).cells(dataset, t) for dataset, t in scores_of(scores).pairs() if dataset == name
         }
@@ -125,12 +124,10 @@ def build_results(
                     data, target, known, reference, other, findings.overlaps[name], seed
                 )
         data.let_go()
-        heap.give_back()
     tables["verdicts"] = evidence.verdict_rows(findings, scores, columns, estimates, truths, given, limits)
     units = {name: pd.Series(data.units, index=data.clips["clip_id"]) for name, data in findings.datasets.items()}
     for data in findings.datasets.values():
         data.let_go()
-    heap.give_back()
     tables["heatmap"] = attack.heatmap(scores, seed, units=units, given=given)
     return plain(tables)
 
@@ -148,14 +145,16 @@ def _dataset_tables(
     found: Mapping[str, Estimate],
     top: Mapping[str, Mapping[str, Any]],
 ) -> dict[str, list[dict[str, Any]]]:
-    """Rows about one dataset's clips, without any target; `blind` holds its rows of ``blind.parquet``."""
-    dense = [name for names in DENSE.values() for name in names if name in blind]
+    """Rows about one dataset's clips, without any target."""
+    dense = [name for names in DENSE.values() for name in names]
     return {
         "blind": [_blind_row(data.name, f, found[f], top.get(f, {}).get("top", [])) for f in FAMILIES],
         "properties": _property_rows(data, blind),
         "adjustment": [evidence.overlap_row(data, overlap)],
         "pairs": evidence.pair_rows(data, overlap),
-        "grouping": evidence.grouping_rows(data, "blind features", data.matrix(blind, dense)),
+        "grouping": evidence.grouping_rows(
+            data, "blind features", lambda: features_of(data, blind, dense).to_numpy(dtype=float)
+        ),
     }
 
 
@@ -187,14 +186,13 @@ def _attack_tables(
     grid = condition_rows(data, target, cells, headline.raw_null.factor)
     claimed = claim_rows(data, target, cells, grid, blind, limits)
     data.let_go()
-    heap.give_back()
     origin = cells[ORIGINAL]
-    features = data.matrix(origin, attack.columns_of(origin))
+    used = attack.columns_of(origin)
     return {
         "conditions": grid,
         "claims": claimed,
         "indicators": _indicator_rows(data, target, cells),
-        "grouping": evidence.grouping_rows(data, f"attack on {target}", features),
+        "grouping": evidence.grouping_rows(data, f"attack on {target}", lambda: data.matrix(origin, used)),
         "controls": evidence.control_rows(data, target, origin, headline, seed),
     }
 
@@ -259,7 +257,7 @@ def _blind_row(dataset: str, family: str, found: Estimate, top: Sequence[Mapping
 def _property_rows(data: Dataset, blind: pd.DataFrame) -> list[dict[str, Any]]:
     """Which property of the clips separates the classes, each on its own."""
     columns = [name for name in blind if str(name).startswith(("metadata.", "acoustic.", "fingerprint."))]
-    table = blind.set_index("clip_id")[columns].reindex(data.clips["clip_id"])
+    table = features_of(data, blind, columns)
     return [{"dataset": data.name, **row} for row in separating_properties(table, data.labels, columns)]
 
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from precompute import heap
 from precompute.clips import SAMPLE_RATE, Clip, content_hash, fixed, read_audio
 from precompute.conditions import CONDITIONS, FIXED_SECONDS, Rendering
 from precompute.conditions.casting import EMBEDDED, Casting
@@ -30,11 +29,8 @@ PROTOCOL_VERSION = 2
 CHUNK_BYTES = 2**27
 """Audio of a chunk of clips, all its inputs together: what is held at once."""
 
-CHUNK_CLIPS = 256
+CHUNK_CLIPS = 128
 """Clips of a chunk at most: of short ones the texts weigh more than the audio."""
-
-CLEARED_AFTER = 256
-"""Clips after which freed memory is given back to the system: asking for it anew takes time."""
 
 NO_TOKENS = TokenStats.from_numbers(
     np.zeros(0, dtype=np.int64), np.zeros((0, len(STATISTICS)), dtype=np.float32), (), ""
@@ -119,15 +115,10 @@ def score_clips(
         A row of ``scores.parquet`` without dataset and label, and the token statistics behind it.
     """
     size = BatchSize.of(plan.batch_size, target)
-    done = 0
     chunks = _chunks(target, clips, plan, store, advance)
     for chunk in ahead(_Chunk.made_ready(scorer, part, studio) for scorer, part in chunks):
         yield from _score_chunk(chunk, studio, size)
-        done += len(chunk.clips)
         del chunk  # before the next but one is read: audio of two at once is enough
-        if done >= CLEARED_AFTER:
-            heap.give_back()
-            done = 0
 
 
 def missing_works(

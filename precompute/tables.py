@@ -11,6 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 import pandas as pd
 
 from precompute.clips import Cohort
@@ -234,9 +235,9 @@ class Scored:
             number = list(self._keys).index(target)
             at = self._keys[target].index(key)
             kept = self._read(number, at) if names is None else self._read_file(number, at, names)
-            rows = self._lists[dataset].merge(kept, on="clip_id", how="inner")
+            rows = _beside(self._lists[dataset], kept)
         added = self._added.get((dataset, target, key))
-        rows = rows if added is None else rows.join(added, on="clip_id")
+        rows = rows if added is None else _beside(rows, added.reset_index(names="clip_id"))
         return rows if names is None else _only(rows, names)
 
     def column(self, target: str, key: Key, name: str) -> pd.Series:
@@ -269,6 +270,18 @@ class Scored:
         if "n_tokens" in rows:
             rows["n_tokens"] = rows["n_tokens"].astype("Int64" if rows["n_tokens"].isna().any() else "int64")
         return rows.astype({"trained": "boolean"}) if "trained" in rows else rows
+
+
+def _beside(rows: pd.DataFrame, more: pd.DataFrame) -> pd.DataFrame:
+    """Put columns of `more` beside those of the same clips; clips that it lacks are left out.
+
+    As a merge does, but that copies both tables, and a cell of many clips is large: where clips are in one order, as
+    they mostly are, nothing is copied.
+    """
+    places = pd.Index(more["clip_id"]).get_indexer(rows["clip_id"])
+    if not np.array_equal(places, np.arange(len(more))):
+        rows, more = rows[places >= 0].reset_index(drop=True), more.take(places[places >= 0])
+    return pd.concat([rows, more.drop(columns="clip_id").reset_index(drop=True)], axis=1)
 
 
 class _Cells(Mapping[Key, pd.DataFrame]):

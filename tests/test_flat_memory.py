@@ -1,8 +1,10 @@
 """What is held of a whole audit does not grow with the number of clips: chunks, batches, draws, rows of a cell."""
 
 import os
+import platform
 import subprocess
 import sys
+import threading
 import weakref
 
 import numpy as np
@@ -10,10 +12,10 @@ import pandas as pd
 import pytest
 import soundfile
 
-from precompute import evidence, nulls, scores
+from precompute import evidence, heap, nulls, scores
 from precompute.adjustment import Covariates, propensity
 from precompute.attack import assign_folds
-from precompute.clips import SAMPLE_RATE, Clip, Cohort
+from precompute.clips import SAMPLE_RATE, Clip, Cohort, InputError
 from precompute.indicators import STATISTICS, TokenStats
 from precompute.scores import Plan, missing_works, score_clips
 from precompute.scoring import stats_to_arrays
@@ -87,16 +89,12 @@ def read(monkeypatch):
 PLAN = Plan(("original", "noise"), max_new_tokens=4)
 
 
-def test_scoring_holds_the_audio_of_two_chunks_however_many_there_are(clips, read, tmp_path, monkeypatch):
-    gave_back = []
-    monkeypatch.setattr(scores.heap, "give_back", lambda: gave_back.append(1))
-    monkeypatch.setattr(scores, "CLEARED_AFTER", 2 * PER_CHUNK)
+def test_scoring_holds_the_audio_of_two_chunks_however_many_there_are(clips, read, tmp_path):
     with Store(tmp_path / "cache") as store:
         rows = sum(1 for _ in score_clips(Writing(), clips, PLAN, store, lambda _: None))
     seen, most = read
     assert rows == 5 * CLIPS and len(seen) == CLIPS
     assert most[0] == 2 * PER_CHUNK  # one is scored, one made ready
-    assert len(gave_back) == CLIPS // (2 * PER_CHUNK)
     assert not any(one() is not None for one in seen)
 
 
@@ -264,6 +262,41 @@ def test_pyarrow_takes_its_memory_from_the_heap_that_all_threads_share():
     named = {name: value for name, value in os.environ.items() if name != "ARROW_DEFAULT_MEMORY_POOL"}
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=named)
     assert found.stdout.strip() == "system"
+
+
+HOLES = """
+import sys, time
+from precompute import heap
+heap.share()
+import numpy as np
+
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * 4096
+
+held = [np.ones(2**13) for _ in range(2000)]  # 64 kB each, 131 MB
+full = resident()
+held = held[::20]
+with heap.given_back(every=0.05):
+    deadline = time.monotonic() + 20
+    while resident() > full - 100e6 and time.monotonic() < deadline:
+        time.sleep(0.05)
+print((full - resident()) / 1e6)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc gives memory back from the middle of a heap")
+def test_what_is_freed_between_what_is_held_goes_back_to_the_system():
+    found = subprocess.run([sys.executable, "-c", HOLES], capture_output=True, text=True, check=True)
+    assert float(found.stdout) > 100
+
+
+def test_memory_is_given_back_while_an_audit_lasts_and_not_after(monkeypatch):
+    calls, often = [], threading.Event()
+    monkeypatch.setattr(heap, "give_back", lambda: (calls.append(1), len(calls) > 2 and often.set()))
+    with pytest.raises(InputError), heap.given_back(every=0.001):
+        assert often.wait(20)
+        raise InputError("the audit ends with an error")
+    assert not any(thread.name == "heap" for thread in threading.enumerate())
 
 
 def test_the_longest_clips_are_read_first_so_that_the_peak_comes_at_the_beginning(monkeypatch, tmp_path):

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from precompute import heap
 from precompute.bench.child import in_child
 from precompute.bench.figures import Part, Size
 from precompute.bench.machine import peak_memory_mb
@@ -290,7 +291,7 @@ def one_side(side: str, ids: Sequence[str], cache: str) -> dict[str, float]:
     known = {one.clip.clip_id: one.clip for one in core_sounds.distinct(core_sounds.TRAINED_LANGUAGES)}
     plan = Plan(DISTINCT)
     target = loaded()
-    with tempfile.TemporaryDirectory() as folder, Studio() as studio:
+    with tempfile.TemporaryDirectory() as folder, Studio() as studio, heap.given_back():  # as in an audit
         shutil.copytree(cache, folder, dirs_exist_ok=True)
         ready = prepare([known[one] for one in ids], DISTINCT, Path(folder), studio)
         before = peak_memory_mb()

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from precompute import heap
 from precompute.attack import fit_linear, sigmoid
 from precompute.blind.acoustic import ACOUSTIC, acoustic_features
 from precompute.blind.fingerprint import FINGERPRINT, fingerprint_features
@@ -168,7 +167,6 @@ def _pooled(
         weights.append(weight)
         heldout = {"label": labels[held].astype(int).tolist(), "logit": logits[held].tolist()}
         models.append({**model, "heldout": heldout})
-        heap.give_back()  # what a fold is fitted on is large
     return _Family(logits, _largest(weights), models, names)
 
 
@@ -240,7 +238,6 @@ def _joint_fold(
         mean, scale = standardise(known)
         for sparse, column in zip(rows, (known, (new - mean) / scale), strict=True):
             sparse.data[sparse.indptr[:-1] + j] = column[:, 0]
-    heap.give_back()
     logits, coef, _, _ = _sparse_logistic(rows[0], labels[training], rows[1])
     return logits, dict(zip(names, coef.tolist(), strict=True)), {}
 
@@ -263,16 +260,17 @@ def _boosted_fold(
     dense: Sequence[np.ndarray], texts: np.ndarray, labels: np.ndarray, training: np.ndarray, held: np.ndarray
 ) -> _Fold:
     """Boost trees on numbers and main directions of the text: the worst case, since a line can miss a shift."""
+    return trees_fold([*dense, *_text_directions(texts, training).T], labels, training, held), {}, {}
+
+
+def _text_directions(texts: np.ndarray, training: np.ndarray) -> np.ndarray:
+    """Take the main directions of the training texts' TF-IDF, shape (n, k); no column where no term repeats."""
     from sklearn.decomposition import TruncatedSVD
 
-    directions = np.zeros((len(texts), 0))
     vectors = vectorizer(texts[training])
-    if vectors is not None:
-        rows = vectors.transform(texts)
-        if rows.shape[1] > SVD_COMPONENTS:
-            directions = TruncatedSVD(SVD_COMPONENTS, random_state=0).fit(rows[training]).transform(rows)
-        else:
-            directions = rows.toarray()
-    heap.give_back()
-    logits = trees_fold([*dense, *directions.T], labels, training, held)
-    return logits, {}, {}
+    if vectors is None:
+        return np.zeros((len(texts), 0))
+    rows = vectors.transform(texts)
+    if rows.shape[1] <= SVD_COMPONENTS:
+        return rows.toarray()
+    return TruncatedSVD(SVD_COMPONENTS, random_state=0).fit(rows[training]).transform(rows)
