@@ -232,13 +232,14 @@ def boosted_check(matrix: np.ndarray, labels: np.ndarray, weights: np.ndarray, f
     from sklearn.ensemble import HistGradientBoostingClassifier
     from threadpoolctl import threadpool_limits
 
-    from precompute.blind.trees import BINS, binned
+    from precompute.blind.trees import BINS, bin_edges, binned
 
     logits = np.zeros(labels.shape)
     with threadpool_limits(1):  # as in `trees_fold`
         for fold in np.unique(folds):
             training = folds != fold
-            x, new = binned(matrix.T, training, ~training)
+            cuts = bin_edges(matrix.T, training)
+            x, new = (binned(matrix.T, cuts, rows) for rows in (training, ~training))
             for draw in range(labels.shape[1]):
                 y = labels[training, draw]
                 if y.min() == y.max():  # labels drawn by group can leave a training part one class

@@ -30,7 +30,7 @@ from precompute.request import Request, check_cohorts, cohorts_of, fingerprint_o
 from precompute.scores import missing_works, score_clips
 from precompute.scoring import stats_to_arrays
 from precompute.store import Store
-from precompute.tables import ORIGINAL, TOKEN_KEYS, TOKEN_LISTS, Scored, Writer, without
+from precompute.tables import ORIGINAL, TOKEN_KEYS, TOKEN_LISTS, Columns, Scored, Writer, without
 from precompute.targets import check_name, target_folder
 from precompute.truth import half_of, is_embedded, trained_on, training
 
@@ -88,10 +88,11 @@ def run(request: Request) -> Path:
         del cohorts, clips, hashes  # what follows reads tables
         folds = {str(name): attack.dataset_folds(part, request.seed) for name, part in clip_table.groupby("dataset")}
         add_membership(scores, folds, given)
-        blind_table, blind_models = blind_baselines(clip_table, features, folds)
-        del features  # they stand in the table
+        blind_rows, blind_models = blind_baselines(clip_table, features, folds)
+        blind_table = Columns.keep(parts / "blind.arrow", blind_rows)
+        del features, blind_rows  # a kilobyte of each clip
         findings = evidence.find(clip_table, scores, blind_table, request.seed, given)
-        blind_table = add_adjustment(scores, blind_table, findings)
+        adjustment = add_adjustment(scores, findings)
         models = results.build_models(scores, blind_models, folds, given)
         audit = describe(request, datasets, targets, fingerprint, time.monotonic() - began)
         made = results.build_results(clip_table, scores, blind_table, audit, models, findings)
@@ -101,7 +102,7 @@ def run(request: Request) -> Path:
             audit=audit,
             clips=clip_table,
             scores=scores,
-            blind=blind_table,
+            blind=beside(blind_table.whole(), adjustment),
             tokens=parts / "tokens.parquet" if request.names else pd.DataFrame(columns=[*TOKEN_KEYS, *TOKEN_LISTS]),
             models=models,
             results=made | {"fidelity": plain(faithful)},
@@ -148,20 +149,19 @@ def add_membership(scores: Scored, folds: attack.Folds, given: Sequence[str]) ->
             scores.add(dataset, target, key, columns)
 
 
-def add_adjustment(scores: Scored, blind_table: pd.DataFrame, findings: evidence.Findings) -> pd.DataFrame:
-    """Put the adjusted attack's scores beside the raw ones, and propensities and weights beside the blind scores.
+def add_adjustment(scores: Scored, findings: evidence.Findings) -> pd.DataFrame:
+    """Put the adjusted attack's scores beside the raw ones; give what goes beside the blind scores.
 
     Parameters
     ----------
     scores : Scored
         Gets `mia_score_adjusted` in the cells of original audio and generated text.
-    blind_table : pd.DataFrame
     findings : Findings
 
     Returns
     -------
     pd.DataFrame
-        `blind_table` with `propensity` and `overlap_weight` per dataset and clip.
+        `propensity` and `overlap_weight` per `clip_id` and `dataset`.
     """
     for (name, target), headline in findings.headlines.items():
         ids = findings.datasets[name].clips["clip_id"].to_numpy()
@@ -178,7 +178,13 @@ def add_adjustment(scores: Scored, blind_table: pd.DataFrame, findings: evidence
         )
         for name, overlap in findings.overlaps.items()
     ]
-    return blind_table.merge(pd.concat(weights), on=["clip_id", "dataset"], how="left")
+    return pd.concat(weights)
+
+
+def beside(rows: pd.DataFrame, adjustment: pd.DataFrame) -> pd.DataFrame:
+    """Put propensities and weights beside blind scores and features, none of which is copied."""
+    columns = rows[["clip_id", "dataset"]].merge(adjustment, on=["clip_id", "dataset"], how="left")
+    return pd.concat([rows, columns[["propensity", "overlap_weight"]]], axis=1)
 
 
 def score_target(

@@ -23,7 +23,7 @@ from precompute.statistics.low_fpr import tpr_at_fpr
 from precompute.statistics.missing import missingness
 from precompute.statistics.multiplicity import holm
 from precompute.statistics.trained import trained_estimate
-from precompute.tables import KNOWN, ORIGINAL, Scores, part_of, scores_of
+from precompute.tables import KNOWN, ORIGINAL, Columns, Scores, part_of, scores_of
 from precompute.units import table_design
 from precompute.verdicts import Evidence, decide
 
@@ -124,7 +124,11 @@ class Findings:
 
 
 def find(
-    clips: pd.DataFrame, scores: pd.DataFrame | Scores, blind: pd.DataFrame, seed: int = 0, given: Sequence[str] = ()
+    clips: pd.DataFrame,
+    scores: pd.DataFrame | Scores,
+    blind: pd.DataFrame | Columns,
+    seed: int = 0,
+    given: Sequence[str] = (),
 ) -> Findings:
     """Fit propensities, headline attacks and their nulls.
 
@@ -178,7 +182,7 @@ def dataset_of(name: str, clips: pd.DataFrame, seed: int) -> Dataset:
     return Dataset(name, part, Sample(labels, folds, design, strata), seed)
 
 
-def features_of(data: Dataset, blind: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
+def features_of(data: Dataset, blind: pd.DataFrame | Columns, columns: Sequence[str]) -> pd.DataFrame:
     """Take columns of ``blind.parquet``, those that are there, in the order of the clips."""
     rows = np.flatnonzero(blind["dataset"] == data.name)
     places = pd.Index(blind["clip_id"].iloc[rows]).get_indexer(data.clips["clip_id"])
@@ -189,7 +193,7 @@ def features_of(data: Dataset, blind: pd.DataFrame, columns: Sequence[str]) -> p
     return table
 
 
-def reaching(data: Dataset, blind: pd.DataFrame) -> Covariates:
+def reaching(data: Dataset, blind: pd.DataFrame | Columns) -> Covariates:
     """Collect what of a dataset's clips reaches a model."""
     texts, groups = (
         data.clips[column].tolist() if column in data.clips else [None] * len(data.clips)
@@ -199,7 +203,7 @@ def reaching(data: Dataset, blind: pd.DataFrame) -> Covariates:
     return covariates(features_of(data, blind, known), texts, groups)
 
 
-def blind_factors(data: Dataset, blind: pd.DataFrame, seed: int) -> dict[str, float]:
+def blind_factors(data: Dataset, blind: pd.DataFrame | Columns, seed: int) -> dict[str, float]:
     """Find what training adds to the standard error of each blind family's AUC.
 
     Found by permutation for the families of plain numbers; text, joint and boosted take the largest of these, since

@@ -24,7 +24,7 @@ EXCEEDANCES = 10
 BLOCK = 100
 """Draws fitted together."""
 
-NUMBERS = 2**19
+NUMBERS = 2**18
 """Clips times draws that are held at once: a block of most datasets, a part of a block of a large one."""
 
 JUDGED = 10

@@ -27,7 +27,7 @@ from precompute.statistics.intervals import Estimate, mean_estimate, percentiles
 from precompute.statistics.intervals import resampled_aucs as resampled
 from precompute.statistics.multiplicity import benjamini_hochberg
 from precompute.statistics.roc import auc
-from precompute.tables import KNOWN, ORIGINAL, Key, Scores, chosen, part_of, scores_of
+from precompute.tables import KNOWN, ORIGINAL, Columns, Key, Scores, chosen, part_of, scores_of
 from precompute.verdicts import SHIFTED, blind_verdict
 
 READABLE_WER = 0.8
@@ -40,7 +40,7 @@ NOT_SCORED = "given text not scored"
 SPEECHLESS = ("silence", "silence_fixed", "noise", "noise_fixed")
 """Conditions in which there is nothing to read; whether the target can read is judged on the original there."""
 
-VERSION = 7
+VERSION = 8
 """Raised when the same scores would give other tables."""
 
 TABLES = (
@@ -68,7 +68,7 @@ METHODS = {
 def build_results(
     clips: pd.DataFrame,
     scores: pd.DataFrame | Scores,
-    blind: pd.DataFrame,
+    blind: pd.DataFrame | Columns,
     audit: Mapping[str, Any],
     models: Mapping[str, Any] | None = None,
     findings: Findings | None = None,
@@ -140,7 +140,7 @@ def _add(tables: dict[str, list[dict[str, Any]]], more: Mapping[str, list[dict[s
 
 def _dataset_tables(
     data: Dataset,
-    blind: pd.DataFrame,
+    blind: pd.DataFrame | Columns,
     overlap: Overlap,
     found: Mapping[str, Estimate],
     top: Mapping[str, Mapping[str, Any]],
@@ -254,7 +254,7 @@ def _blind_row(dataset: str, family: str, found: Estimate, top: Sequence[Mapping
     }
 
 
-def _property_rows(data: Dataset, blind: pd.DataFrame) -> list[dict[str, Any]]:
+def _property_rows(data: Dataset, blind: pd.DataFrame | Columns) -> list[dict[str, Any]]:
     """Which property of the clips separates the classes, each on its own."""
     columns = [name for name in blind if str(name).startswith(("metadata.", "acoustic.", "fingerprint."))]
     table = features_of(data, blind, columns)

@@ -1,13 +1,13 @@
-"""Scored rows, cell by cell: written to Arrow files as they come and read back one cell at a time.
+"""Tables that are too large to be held: scored rows, cell by cell, and blind features, column by column.
 
-A cell holds the rows of one dataset, target, condition, realization and scored text. An audit of many clips has
-millions of rows, and no step needs more than a cell of them at once.
+Scored rows are written to Arrow files as they come and read back one cell at a time. A cell holds the rows of one
+dataset, target, condition, realization and scored text: an audit of many clips has millions of rows, and no step needs
+more than a cell of them at once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -24,9 +24,6 @@ KNOWN: Key = ("original", 0, "reference")
 """Original audio, and the text that is known of it."""
 FLUSHED_ROWS = 512
 """Rows of a cell that are held before they are written."""
-
-KEPT_CELLS = 1
-"""Cells read last that are kept: a step asks for the same one again and again."""
 
 TEXTS = ("clip_id", "target", "condition", "scored_text", "generated_text")
 TOKEN_KEYS = ("clip_id", "target", "condition", "realization", "scored_text")
@@ -182,7 +179,6 @@ class Scored:
         self._keys: dict[str, list[Key]] = {}
         self._added: dict[tuple[str, str, Key], pd.DataFrame] = {}
         self._given: dict[tuple[str, str], pd.DataFrame] = {}
-        self._read = lru_cache(maxsize=KEPT_CELLS)(self._read_file)
 
     def write(self, target: str, rows: Iterable[Mapping[str, Any]]) -> None:
         """Write the rows of one target, each to its cell.
@@ -234,7 +230,7 @@ class Scored:
         else:
             number = list(self._keys).index(target)
             at = self._keys[target].index(key)
-            kept = self._read(number, at) if names is None else self._read_file(number, at, names)
+            kept = self._read_file(number, at, names)
             rows = _beside(self._lists[dataset], kept)
         added = self._added.get((dataset, target, key))
         rows = rows if added is None else _beside(rows, added.reset_index(names="clip_id"))
@@ -304,6 +300,47 @@ class _Cells(Mapping[Key, pd.DataFrame]):
 
     def __len__(self) -> int:
         return len(self._keys)
+
+
+class Columns(Mapping[str, pd.Series]):
+    """A table in a file, of which a column is read when asked for.
+
+    Parameters
+    ----------
+    path : Path
+        Written by `keep`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        from pyarrow import ipc
+
+        self._path = path
+        with ipc.open_file(path) as file:
+            self._names = list(file.schema.names)
+
+    @classmethod
+    def keep(cls, path: Path, table: pd.DataFrame) -> Columns:
+        """Write a table, whose index is not kept, to a file of Arrow's own format."""
+        table.to_feather(path)
+        return cls(path)
+
+    def __getitem__(self, name: str) -> pd.Series:
+        if name not in self._names:
+            raise KeyError(name)
+        return pd.read_feather(self._path, columns=[name])[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._names
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def whole(self) -> pd.DataFrame:
+        """Read all columns."""
+        return pd.read_feather(self._path)
 
 
 def rows_of(scores: Scores) -> Iterator[pd.DataFrame]:

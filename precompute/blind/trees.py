@@ -37,7 +37,8 @@ def trees_fold(
     from sklearn.ensemble import HistGradientBoostingClassifier
     from threadpoolctl import threadpool_limits
 
-    rows, new = binned(columns, training, held)
+    cuts = bin_edges(columns, training)
+    rows = binned(columns, cuts, training)
     model = HistGradientBoostingClassifier(
         max_iter=100,
         max_leaf_nodes=15,
@@ -52,22 +53,23 @@ def trees_fold(
         1
     ):  # on so few clips a second thread only waits for the first, and long where cores are busy
         model.fit(rows, labels[training])
-    return model.decision_function(new) - model.decision_function(rows).mean()
+    centre = model.decision_function(rows).mean()
+    del rows  # before the others are made
+    return model.decision_function(binned(columns, cuts, held)) - centre
 
 
-def binned(
-    columns: Sequence[np.ndarray] | np.ndarray, training: np.ndarray, held: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Replace values by their bin among the training fold's quantiles; rows of the training fold and of the held one.
+def bin_edges(columns: Sequence[np.ndarray] | np.ndarray, training: np.ndarray) -> list[np.ndarray]:
+    """Find the quantiles of each column among the training rows.
 
     The trees would bin by themselves, but with class weights scikit-learn finds its bins thirty times as slowly.
     """
     levels = np.linspace(0, 1, BINS + 1)[1:-1]
-    # A column at a time: all of them together would be copied three times over.
-    first, second = (np.empty((np.arange(len(columns[0]))[rows].size, len(columns))) for rows in (training, held))
-    for j, column in enumerate(columns):
-        values = np.asarray(column, dtype=float)
-        cuts = np.quantile(values[training], levels)
-        first[:, j] = np.searchsorted(cuts, values[training])
-        second[:, j] = np.searchsorted(cuts, values[held])
-    return first, second
+    return [np.quantile(np.asarray(column[training], dtype=float), levels) for column in columns]
+
+
+def binned(columns: Sequence[np.ndarray] | np.ndarray, cuts: Sequence[np.ndarray], rows: np.ndarray) -> np.ndarray:
+    """Replace the values of some rows by their bins, shape (len(rows), f)."""
+    found = np.empty((np.arange(len(columns[0]))[rows].size, len(columns)))
+    for j, (column, edges) in enumerate(zip(columns, cuts, strict=True)):  # all together would be copied three times
+        found[:, j] = np.searchsorted(edges, np.asarray(column[rows], dtype=float))
+    return found
