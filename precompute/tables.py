@@ -276,8 +276,9 @@ def _beside(rows: pd.DataFrame, more: pd.DataFrame) -> pd.DataFrame:
     """
     places = pd.Index(more["clip_id"]).get_indexer(rows["clip_id"])
     if not np.array_equal(places, np.arange(len(more))):
-        rows, more = rows[places >= 0].reset_index(drop=True), more.take(places[places >= 0])
-    return pd.concat([rows, more.drop(columns="clip_id").reset_index(drop=True)], axis=1)
+        rows, more = rows[places >= 0], more.take(places[places >= 0])
+    more = more.drop(columns="clip_id")
+    return pd.concat([rows.reset_index(drop=True), more.reset_index(drop=True)], axis=1)
 
 
 class _Cells(Mapping[Key, pd.DataFrame]):

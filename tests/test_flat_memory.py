@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import soundfile
 
-from precompute import evidence, heap, nulls, scores
+from precompute import evidence, heap, nulls, scores, tables
 from precompute.adjustment import Covariates, propensity
 from precompute.attack import assign_folds
 from precompute.clips import SAMPLE_RATE, Clip, Cohort, InputError
@@ -22,7 +22,7 @@ from precompute.scoring import stats_to_arrays
 from precompute.statistics import intervals
 from precompute.statistics.low_fpr import tpr_at_fpr
 from precompute.store import Store
-from precompute.tables import Scored, chosen, part_of
+from precompute.tables import ORIGINAL, Columns, Scored, chosen, part_of
 from precompute.targets import load_target
 from precompute.units import design
 from precompute.work import BatchSize, Work, execute
@@ -253,6 +253,57 @@ def test_features_of_a_dataset_follow_its_clips_and_are_missing_where_a_clip_has
     found = evidence.features_of(evidence.dataset_of("a", clips, 0), blind, ["x", "not there"])
     assert list(found) == ["x"] and found.index.tolist() == [*ids, "new"]
     assert found["x"].tolist()[:8] == list(range(8))[::-1] and np.isnan(found["x"].iloc[8])
+
+
+@pytest.mark.parametrize("order", [[0, 1, 2, 3], [3, 1, 0, 2], [2, 0], [0, 1]])
+@pytest.mark.parametrize("first", [0, 7])
+def test_columns_are_put_beside_the_same_clips_as_a_merge_would(order, first):
+    rows = pd.DataFrame({"clip_id": list("abcd"), "x": np.arange(4.0)}, index=range(first, first + 4))
+    more = pd.DataFrame(
+        {"clip_id": [*np.array(list("abcd"))[order], "z"], "y": np.arange(len(order) + 1.0)},
+        index=range(3, 4 + len(order)),
+    )
+    for right in (more, more.iloc[:-1]):
+        found = tables._beside(rows, right)
+        pd.testing.assert_frame_equal(found, rows.merge(right, on="clip_id", how="inner"))
+
+
+def test_columns_beside_clips_in_the_same_order_are_not_copied():
+    rows, more = (pd.DataFrame({"clip_id": list("abcd"), name: np.arange(4.0)}) for name in "xy")
+    found = tables._beside(rows, more)
+    for name, table in (("x", rows), ("y", more)):
+        assert np.shares_memory(found[name].to_numpy(), table[name].to_numpy())
+
+
+def test_scores_made_elsewhere_keep_the_columns_that_are_added_to_them(tmp_path):
+    rows = pd.DataFrame(
+        {"clip_id": list("abcd"), "dataset": ["one"] * 2 + ["two"] * 2, "mia_score": [0.1, 0.2, 0.3, 0.4]}
+    )
+    rows = rows.assign(condition="original", realization=0, scored_text="generated")
+    cohorts = [
+        Cohort(name, [Clip(c, tmp_path / "x.wav") for c in ids], [1, 0]) for name, ids in (("one", "ab"), ("two", "cd"))
+    ]
+    scored = Scored(tmp_path, cohorts)
+    scored.give("theirs", rows)
+    scored.add("two", "theirs", ORIGINAL, pd.DataFrame({"mia_score_adjusted": [4.0, 3.0]}, index=["d", "c"]))
+    cell = scored.cell("two", "theirs", ORIGINAL)
+    assert cell["clip_id"].tolist() == ["c", "d"] and cell["mia_score"].tolist() == [0.3, 0.4]
+    assert cell["mia_score_adjusted"].tolist() == [3.0, 4.0]
+
+
+def test_of_a_table_on_disk_a_column_is_read_when_asked_for(tmp_path, monkeypatch):
+    table = pd.DataFrame({"clip_id": list("abc"), "x": np.arange(3, dtype=np.float32), "y": [1.0, np.nan, 3.0]})
+    kept, read = Columns.keep(tmp_path / "table.arrow", table), []
+    monkeypatch.setattr(
+        pd, "read_feather", lambda path, _real=pd.read_feather, **how: read.append(how) or _real(path, **how)
+    )
+    assert list(kept) == list(table) and len(kept) == 3 and "x" in kept and "z" not in kept and not read
+    for name in table:
+        pd.testing.assert_series_equal(kept[name], table[name])
+    assert [how["columns"] for how in read] == [["clip_id"], ["x"], ["y"]]
+    with pytest.raises(KeyError):
+        kept["z"]
+    pd.testing.assert_frame_equal(kept.whole(), table)
 
 
 def test_pyarrow_takes_its_memory_from_the_heap_that_all_threads_share():
