@@ -485,6 +485,7 @@ def verdict_rows(
             direction=[(text, found) for text, found in nll if np.isfinite(found.auc)],
         )
         score = data.column(cell, "mia_score")
+        # Before the resamples are drawn, for it needs as much memory for a moment as they do.
         added = added_value(data, blind[name]["joint"], score, headline.raw_null.factor)
         rows.append(
             _verdict_row(data, headline, evidence, truths.get(name), cell)

@@ -126,8 +126,6 @@ def build_results(
         data.let_go()
     tables["verdicts"] = evidence.verdict_rows(findings, scores, columns, estimates, truths, given, limits)
     units = {name: pd.Series(data.units, index=data.clips["clip_id"]) for name, data in findings.datasets.items()}
-    for data in findings.datasets.values():
-        data.let_go()
     tables["heatmap"] = attack.heatmap(scores, seed, units=units, given=given)
     return plain(tables)
 

@@ -271,8 +271,8 @@ class Scored:
 def _beside(rows: pd.DataFrame, more: pd.DataFrame) -> pd.DataFrame:
     """Put columns of `more` beside those of the same clips; clips that it lacks are left out.
 
-    As a merge does, but that copies both tables, and a cell of many clips is large: where clips are in one order, as
-    they mostly are, nothing is copied.
+    As a merge does, but that copies both tables, and a cell of many clips is large. Nothing is copied where clips are
+    in one order, as those of added columns are; each table once where they are not, as those of a file.
     """
     places = pd.Index(more["clip_id"]).get_indexer(rows["clip_id"])
     if not np.array_equal(places, np.arange(len(more))):

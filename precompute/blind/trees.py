@@ -49,9 +49,7 @@ def trees_fold(
         class_weight="balanced",
         random_state=0,
     )
-    with threadpool_limits(
-        1
-    ):  # on so few clips a second thread only waits for the first, and long where cores are busy
+    with threadpool_limits(1):  # on so few clips a second thread only waits for the first, long where cores are busy
         model.fit(rows, labels[training])
     centre = model.decision_function(rows).mean()
     del rows  # before the others are made
